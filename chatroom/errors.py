@@ -16,11 +16,15 @@
     │   └── ParticipantNotFound
     ├── RoomEnded             the room was there and is over
     ├── Conflict              true when asked, not any more; or an ETag that does not match
-    │   └── StageFull
+    │   ├── StageFull
+    │   ├── CursorTooOld     events since then are not kept any more: start anew
+    │   └── LeaseLost        another worker holds the room now
     ├── RoomFull
     ├── TooManyRequests
     ├── LanguageUnavailable   no model captions or translates this language
+    ├── TranslationRejected   what the model answered is no translation; the original is shown
     └── Unavailable           a part that this needs is down (Redis, worker)
+        └── ModelUnavailable  the files of a model cannot be had or do not match their hash
 
 `code` never changes once released; the message is for people and may. `retry_after_s` is set
 where trying again can help.
@@ -98,6 +102,14 @@ class StageFull(Conflict):
     code = "stage_full"
 
 
+class CursorTooOld(Conflict):
+    code = "cursor_too_old"
+
+
+class LeaseLost(Conflict):
+    code = "lease_lost"
+
+
 class RoomFull(ChatroomError):
     code = "room_full"
 
@@ -112,3 +124,11 @@ class LanguageUnavailable(ChatroomError):
 
 class Unavailable(ChatroomError):
     code = "unavailable"
+
+
+class TranslationRejected(ChatroomError):
+    code = "translation_rejected"
+
+
+class ModelUnavailable(Unavailable):
+    code = "model_unavailable"

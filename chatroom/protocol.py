@@ -87,6 +87,8 @@ class Hand(Record, frozen=True):
     name: str
     speaks: str
     raised_ms: Millis
+    invited: bool = False
+    """Asked onto the stage, and has not answered yet."""
 
 
 class RoomInfo(Record, frozen=True):
