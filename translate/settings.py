@@ -22,8 +22,9 @@ class CaptionSettings:
     )
     mirror: str = setting(
         "",
-        "Address under which model files are looked for first, as MIRROR/MODEL/FILE. Whoever runs "
-        "many servers should host the files there rather than burden their publishers.",
+        "Address under which model files are looked for first; a copy of the directory `models` on "
+        "a web server is such a mirror. Whoever runs many servers should host the files there "
+        "rather than burden their publishers.",
     )
     fetch_models: list[str] = setting(
         [],
@@ -98,9 +99,7 @@ class CaptionSettings:
         minimum=500,
         maximum=60_000,
     )
-    rooms: int = setting(
-        100, "Rooms that one worker holds at once.", minimum=1, maximum=10_000
-    )
+    rooms: int = setting(100, "Rooms that one worker holds at once.", minimum=1, maximum=10_000)
     idle_s: float = setting(
         20.0,
         "A room without sound for this long is given back by its worker.",

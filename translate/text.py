@@ -97,7 +97,10 @@ class Translator:
             for name in named:
                 if name not in ENGINES:
                     raise ValueError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
-        made = _make(Path(root), threads) if instances is None else instances
+        used = dict.fromkeys(
+            name for names in (self._order, *self._pair_order.values()) for name in names
+        )
+        made = _make(Path(root), used, threads) if instances is None else instances
         self._engines = {engine.name: engine for engine in made}
         self._executors = {
             name: ThreadPoolExecutor(1, thread_name_prefix=f"translate-{name}")
@@ -254,7 +257,14 @@ def missing_pair(source: str, target: str) -> LanguageUnavailable:
     )
 
 
-def _make(root: Path, threads: int) -> list[Engine]:
+def _make(root: Path, engines: Iterable[str], threads: int) -> list[Engine]:
+    from translate.engine_argos import ArgosEngine
     from translate.engine_firefox import FirefoxEngine
+    from translate.engine_llm import LlmEngine
 
-    return [FirefoxEngine(root)]
+    makers: dict[str, Callable[[], Engine]] = {
+        "firefox": lambda: FirefoxEngine(root),
+        "argos": lambda: ArgosEngine(root, threads),
+        "llm": lambda: LlmEngine(root, threads),
+    }
+    return [makers[name]() for name in engines]
