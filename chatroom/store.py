@@ -19,12 +19,12 @@ from chatroom.errors import BadMessage, CursorTooOld, RoomNotFound, Unavailable
 from chatroom.ids import new_room_id
 from chatroom.protocol import Command, Event, RoomDraft
 from chatroom.room import Actor, Outcome, Room, apply, new_room
-from chatroom.store_base import connect, text
+from chatroom.store_base import connect_redis, text
 from chatroom.store_captions import CaptionStore
 from chatroom.store_leases import LeaseStore
 from chatroom.store_presence import PresenceStore
 
-__all__ = ["Store", "connect"]
+__all__ = ["Store", "connect_redis"]
 
 _ATTEMPTS = 50
 """Tries before a change that others keep overtaking is given up."""

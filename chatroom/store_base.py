@@ -32,7 +32,7 @@ _DOWN = (
 )
 
 
-def connect(settings: RedisSettings, url: str | None = None) -> redis.asyncio.Redis:
+def connect_redis(settings: RedisSettings, url: str | None = None) -> redis.asyncio.Redis:
     """A client with this project's limits: it fails quickly and holds few connections. `url`
     overrides the settings' (the embedded server's). Connects at the first use."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
