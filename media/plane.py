@@ -89,7 +89,7 @@ class PlaneStats:
     dropped: dict[str, int] = field(default_factory=dict)
     """Packets received and thrown away, by cause: `stun_malformed`, `stun_unknown_peer`,
     `stun_bad_integrity`, `dtls_unknown_peer`, `srtp_unknown_peer`, `srtp_no_keys`, `srtp_auth`,
-    `srtp_replay`, `srtcp_auth`, `rtp_malformed`, `not_webrtc`."""
+    `srtp_replay`, `srtcp_auth`, `rtp_malformed`, `rtp_too_many_sources`, `not_webrtc`."""
     peers: int = 0
     groups: int = 0
 
@@ -116,7 +116,8 @@ class PlaneListener(Protocol):
         packets for the peer go from now on. First time and at every change."""
 
     def datagram_received(self, peer: PeerHandle, data: bytes, now: float) -> None:
-        """A DTLS record (RFC 7983 demultiplexing) from the peer's validated address."""
+        """A DTLS record (RFC 7983 demultiplexing) from an address that passed an authenticated
+        check of the peer, nominated or not."""
 
     def rtp_received(self, peer: PeerHandle, packet: bytes, now: float) -> None:
         """An authenticated RTP packet, in plaintext, seen for the first time."""
@@ -154,7 +155,9 @@ class Plane(Protocol):
     def set_keys(self, peer: PeerHandle, keys: SrtpKeys) -> None: ...
 
     def send_datagram(self, peer: PeerHandle, data: bytes) -> None:
-        """Send as is (DTLS) to the validated address; dropped while there is none."""
+        """Send as is (DTLS) to the validated address; until there is one, to the address of the
+        latest authenticated check (browsers begin DTLS before they nominate). Dropped while
+        there is neither. RTP and RTCP go the same way."""
 
     def send_rtp(self, peer: PeerHandle, packet: bytes, index: int) -> None:
         """Protect and send one RTP packet whose low 16 index bits equal its sequence number."""
@@ -182,7 +185,8 @@ class Plane(Protocol):
     ) -> None:
         """Send one plaintext RTP packet to every member: payload type, sequence number and
         keys are the member's. The datagrams may be spread over `spread_s` seconds. The packet
-        is kept for retransmission to members that ask within a second."""
+        is kept for retransmission to members that ask within a second, and that were members
+        when it was sent: under its number an earlier group may have sent them another."""
 
     def send_group_rtcp(self, group: GroupHandle, packet: bytes) -> None:
         """Send one plaintext compound RTCP packet (a sender report) to every member."""
