@@ -49,7 +49,7 @@ def find_packages(folder: Path) -> dict[tuple[str, str], Path]:
     found: dict[tuple[str, str], Path] = {}
     if not folder.is_dir():
         return found
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place in sorted(folder.glob("[!.]*/")):
         try:
             about = read_metadata(place)
         except ValueError as error:

@@ -33,7 +33,7 @@ def find_pairs(folder: Path) -> dict[tuple[str, str], FirefoxFiles]:
     found: dict[tuple[str, str], FirefoxFiles] = {}
     if not folder.is_dir():
         return found
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place in sorted(folder.glob("[!.]*/")):
         for model in sorted(place.glob("model.*.bin")):
             pair = _pair_of(place, model)
             source = _vocabulary(place, "srcvocab") or _vocabulary(place, "vocab")

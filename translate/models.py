@@ -262,6 +262,15 @@ class ModelStore:
             shutil.rmtree(folder)
         return found
 
+    def remove_broken(self, name: str) -> None:
+        """Delete the files of a model whose bytes are not the catalogue's, so that the next
+        fetch brings them again."""
+        folder = self.folder(name)
+        for file in self.model(name).files:
+            path = folder / file.path
+            if path.is_file() and sha256_of(path) != file.sha256:
+                path.unlink()
+
 
 def _has_size(path: Path, file: ModelFile) -> bool:
     try:

@@ -87,19 +87,20 @@ def download(
     start: int,
     *,
     limit: int,
-    unreachable: dict[str, str],
-    cancel: threading.Event,
-    tell: Callable[[int], None],
-    begun: Callable[[int], None],
+    exact: bool = True,
+    unreachable: dict[str, str] | None = None,
+    cancel: threading.Event | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+    begun: Callable[[int], None] = lambda _: None,
 ) -> None:
     """GET `url` into `path`, going on after `start` bytes where the server allows it. `begun`
     is called once bytes of this source may be in the file. A body over `limit` bytes is an
-    error. Hosts that did not answer are remembered in `unreachable`, so that each costs its
-    timeout once. Raises SourceError."""
+    error, and where `exact` is set a shorter one too. Hosts that did not answer are remembered
+    in `unreachable`, so that each costs its timeout once. Raises SourceError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SourceError("is not an http or https address")
-    _reach(parts.scheme, parts.hostname, parts.port, unreachable)
+    _reach(parts.scheme, parts.hostname, parts.port, {} if unreachable is None else unreachable)
     request = urllib.request.Request(url, headers={"User-Agent": "chatroom"})
     if start:
         request.add_header("Range", f"bytes={start}-")
@@ -113,11 +114,11 @@ def download(
                     done += len(block)
                     if done > limit:
                         raise SourceError(f"sends more than the {limit} bytes of the file")
-                    if cancel.is_set():
+                    if cancel is not None and cancel.is_set():
                         raise SourceError("stopped")
                     target.write(block)
                     tell(done)
-        if done < limit:
+        if exact and done < limit:
             raise SourceError(f"ended after {done} of {limit} bytes")
     except urllib.error.HTTPError as error:
         error.close()
