@@ -1,0 +1,512 @@
+// Inside the room: what comes from the server to the screen, and what the person does to the
+// server.
+
+import { words } from "./api.js";
+import { CaptionLog } from "./captions.js";
+import { CaptionsView } from "./captions_view.js";
+import { fillCaptions, fillSpoken } from "./choices.js";
+import { ask, confirm, manage } from "./dialogs.js";
+import { $, setIcon, toast } from "./dom.js";
+import { t } from "./i18n.js";
+import { label } from "./languages.js";
+import { Listening } from "./listen.js";
+import { Microphone } from "./microphone.js";
+import { preference, savePass } from "./session.js";
+import { RoomSocket } from "./socket.js";
+import { HandsView, StageView } from "./stage.js";
+import { statusWords } from "./status.js";
+
+/** @typedef {import("./protocol.js").Command} Command */
+/** @typedef {import("./protocol.js").Event} RoomEvent */
+/** @typedef {import("./protocol.js").Reply} Reply */
+/** @typedef {import("./protocol.js").RoomInfo} RoomInfo */
+/** @typedef {import("./protocol.js").StageMember} StageMember */
+/** @typedef {import("./protocol.js").RoleName} RoleName */
+/** @typedef {import("./protocol.js").Hand} Hand */
+/** @typedef {import("./protocol.js").CaptionsStatus} CaptionsStatus */
+/** @typedef {import("./session.js").Pass} Pass */
+/** @typedef {{ kind: "left" | "ended" | "expired" | "unauthorized" } | { kind: "removed", reason: string }} Ending */
+
+const SIZES = /** @type {const} */ (["s", "m", "l", "xl"]);
+const SHOWN = /** @type {const} */ (["both", "translation", "original"]);
+const KEEPERS = new Set(["host", "cohost"]);
+
+export class LiveRoom {
+  #me = "";
+  /** @type {RoleName} */
+  #role = "listener";
+  /** @type {StageMember[]} */
+  #stage = [];
+  /** @type {Hand[]} */
+  #hands = [];
+  #listeners = 0;
+  /** @type {CaptionsStatus | null} */
+  #status = null;
+  #handUp = false;
+  #onStage = false;
+  #over = false;
+  /** Aborted at the end: takes every handler off the page's elements. */
+  #end = new AbortController();
+  #log = new CaptionLog();
+
+  /**
+   * @param {RoomInfo} room
+   * @param {Pass} pass
+   * @param {(ending: Ending) => void} onOver
+   */
+  constructor(room, pass, onOver) {
+    this.room = room;
+    this.pass = pass;
+    this.onOver = onOver;
+    this.#stage = room.stage;
+    this.#listeners = room.listeners;
+    this.view = new CaptionsView(this.#log, room.created_at);
+    this.view.language = pass.captions;
+    this.stageView = new StageView((member) => void this.#manage(member));
+    this.handsView = new HandsView(
+      (hand) => {
+        if (this.#send({ type: "invite", participant: hand.participant })) {
+          this.handsView.invited.add(hand.participant);
+          this.#drawHands();
+        }
+      },
+      (hand) => this.#send({ type: "lower_hand", participant: hand.participant }),
+    );
+    this.listening = new Listening({
+      room: room.room,
+      token: pass.token,
+      holder: $("players"),
+      onState: () => this.#drawConnection(),
+      onError: (error) =>
+        this.#banner("sound-error", t("banner.sound_failed", { detail: error.words })),
+      onBlocked: (blocked) =>
+        blocked
+          ? this.#banner("sound", t("banner.blocked"), "banner.blocked_button", () =>
+              this.listening.play(),
+            )
+          : this.#banner("sound", ""),
+    });
+    this.microphone = new Microphone({
+      room: room.room,
+      token: pass.token,
+      onChange: () => this.#drawDock(),
+      onProblem: (text, retry) =>
+        this.#banner("microphone", text, retry ? "banner.mic_retry" : "", retry),
+    });
+    this.socket = new RoomSocket({
+      room: room.room,
+      token: pass.token,
+      captions: pass.captions,
+      onMessage: (message) => this.#take(message),
+      onState: (state) => {
+        this.#drawConnection();
+        if (state === "live") this.#check();
+      },
+    });
+    this.#wire();
+    this.#preferences();
+    this.draw();
+  }
+
+  // ------------------------------------------------------------------ from the server
+
+  /** @param {RoomEvent | Reply} message */
+  #take(message) {
+    const now = Date.now();
+    switch (message.type) {
+      case "welcome":
+        this.#me = message.participant;
+        this.#role = message.role;
+        this.room = message.room;
+        this.#hands = message.hands;
+        this.#status = message.captions_status;
+        this.#listeners = message.room.listeners;
+        if (!message.resumed) this.#log.clear();
+        for (const caption of message.history) this.#log.take(caption, now);
+        this.view.redraw();
+        this.#setStage(message.room.stage);
+        this.stageView.talking(message.talking);
+        this.draw();
+        if (message.room.ended) this.#finish({ kind: "ended" });
+        else if (message.invited) void this.#invited();
+        break;
+      case "role":
+        this.#role = message.role;
+        this.draw();
+        break;
+      case "stage":
+        this.#setStage(message.stage);
+        break;
+      case "hands":
+        this.#setHands(message.hands);
+        break;
+      case "invited":
+        if (message.participant === this.#me) void this.#invited();
+        else {
+          this.handsView.invited.add(message.participant);
+          this.#drawHands();
+        }
+        break;
+      case "invitation_answered":
+        this.handsView.invited.delete(message.participant);
+        if (!message.accepted && message.participant !== this.#me) {
+          toast(t("toast.invited_declined", { name: message.name }));
+        }
+        this.#drawHands();
+        break;
+      case "removed":
+        if (message.participant === this.#me) {
+          this.#finish({ kind: "removed", reason: message.reason });
+        }
+        break;
+      case "caption": {
+        const line = this.#log.take(message.caption, now);
+        if (line) this.view.update(line);
+        if (this.view.following) this.view.remove(this.#log.trim());
+        break;
+      }
+      case "captions_set":
+        this.#log.retranslate(message.history, now);
+        this.view.redraw();
+        break;
+      case "talking":
+        this.stageView.talking(message.slots);
+        break;
+      case "presence":
+        this.#listeners = message.listeners;
+        this.#drawConnection();
+        break;
+      case "captions_status":
+        this.#status = message.status;
+        this.#drawStatus();
+        break;
+      case "room_over":
+        this.#finish({ kind: message.reason });
+        break;
+      case "error":
+        this.#refused(message);
+        break;
+      default:
+    }
+  }
+
+  /** @param {import("./protocol.js").ErrorReply} error */
+  #refused(error) {
+    if (!error.fatal) {
+      this.handsView.invited.clear();
+      this.#drawHands();
+      toast(words(error.code, error.message), "bad");
+    } else if (error.code === "room_ended" || error.code === "room_not_found") {
+      this.#finish({ kind: "ended" });
+    } else if (error.code === "forbidden") {
+      this.#finish({ kind: "removed", reason: "" });
+    } else if (error.code === "unauthorized") {
+      this.#finish({ kind: "unauthorized" });
+    }
+  }
+
+  /** @param {StageMember[]} stage */
+  #setStage(stage) {
+    this.#stage = stage;
+    const mine = stage.find((member) => member.participant === this.#me);
+    const was = this.#onStage;
+    this.#onStage = mine !== undefined;
+    if (mine) {
+      this.#role = mine.role;
+      if (!was) void this.microphone.start(mine.muted);
+      else if (this.microphone.muteTo(mine.muted)) toast(t("toast.muted_by_host"));
+      if (!was && mine.role === "speaker") toast(t("toast.on_stage"));
+    } else if (was) {
+      this.#role = "listener";
+      this.microphone.stop();
+      toast(t("toast.off_stage"));
+    }
+    this.draw();
+  }
+
+  /** @param {Hand[]} hands */
+  #setHands(hands) {
+    const known = new Set(hands.map((hand) => hand.participant));
+    for (const participant of this.handsView.invited) {
+      if (!known.has(participant)) this.handsView.invited.delete(participant);
+    }
+    this.#hands = hands;
+    this.#drawHands();
+    this.#drawDock();
+  }
+
+  async #invited() {
+    if ($("invited-dialog", HTMLDialogElement).open) return;
+    const answer = await ask("invited-dialog");
+    if (this.#over || this.#onStage || answer === "gone") return;
+    this.#send({ type: "answer_invitation", accept: answer === "yes" });
+  }
+
+  /** @param {Ending} ending */
+  #finish(ending) {
+    if (this.#over) return;
+    this.#over = true;
+    this.#end.abort();
+    this.socket.stop();
+    this.listening.stop();
+    this.microphone.stop();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close("gone");
+    this.#banner("sound", "");
+    this.#banner("microphone", "");
+    this.#log.clear();
+    this.view.redraw();
+    this.onOver(ending);
+  }
+
+  // ---------------------------------------------------------------------- to the server
+
+  /** @param {Command} command */
+  #send(command) {
+    if (this.socket.send(command)) return true;
+    toast(t("connection.reconnecting"), "bad");
+    return false;
+  }
+
+  /** @param {string | null} language */
+  #read(language) {
+    this.pass = { ...this.pass, captions: language };
+    savePass(this.room.room, this.pass);
+    localStorage.setItem("captions", language ?? "");
+    this.socket.captions = language;
+    this.view.language = language;
+    this.view.redraw();
+    // Without a connection now, the next hello says it.
+    this.socket.send({ type: "set_captions", captions: language });
+    this.#drawStatus();
+    toast(
+      language
+        ? t("toast.captions_into", { language: label(language) })
+        : t("toast.captions_original"),
+    );
+  }
+
+  /** @param {StageMember} member */
+  async #manage(member) {
+    const { participant, name } = member;
+    const choice = await manage(member, member.role === "host");
+    if (choice === "mute") this.#send({ type: "set_muted", muted: true, participant });
+    if (choice === "down") this.#send({ type: "leave_stage", participant });
+    if (choice !== "remove") return;
+    const { yes, reason } = await confirm({
+      title: t("member.remove_title", { name }),
+      text: t("member.remove_text"),
+      yes: t("member.remove_yes"),
+      reason: true,
+    });
+    if (yes) this.#send({ type: "remove", participant, reason });
+  }
+
+  async #hand() {
+    if (this.#handUp) {
+      this.#send({ type: "lower_hand" });
+      return;
+    }
+    const speaks = $("hand-speaks", HTMLSelectElement);
+    fillSpoken(speaks, this.room.languages, null);
+    if ((await ask("hand-dialog")) !== "yes" || this.#over) return;
+    if (this.#send({ type: "raise_hand", speaks: speaks.value })) toast(t("toast.hand_up"));
+  }
+
+  #mic() {
+    if (!this.microphone.live) {
+      const muted = this.#stage.find((m) => m.participant === this.#me)?.muted ?? false;
+      void this.microphone.start(muted);
+      return;
+    }
+    const muted = !this.microphone.muted;
+    if (!this.#send({ type: "set_muted", muted })) return;
+    this.microphone.wish(muted);
+  }
+
+  async #endRoom() {
+    $("settings-dialog", HTMLDialogElement).close("");
+    const { yes } = await confirm({
+      title: t("room.end_title"),
+      text: t("room.end_text"),
+      yes: t("room.end_yes"),
+    });
+    if (yes) this.#send({ type: "end_room" });
+  }
+
+  /** The network may be another one: see whether the sound still stands. */
+  #check() {
+    this.listening.peer.check();
+    this.microphone.check();
+  }
+
+  #wire() {
+    const { signal } = this.#end;
+    /** @param {string} id @param {() => unknown} then */
+    const click = (id, then) => $(id).addEventListener("click", () => void then(), { signal });
+    click("share-button", () => ask("share-dialog"));
+    click("settings-button", () => ask("settings-dialog"));
+    click("hand-button", () => this.#hand());
+    click("mic-button", () => this.#mic());
+    click("leave-stage-button", () => this.#send({ type: "leave_stage" }));
+    click("end-room-button", () => this.#endRoom());
+    click("leave-button", () => {
+      if (this.#onStage && this.#role === "speaker") this.socket.send({ type: "leave_stage" });
+      if (this.#handUp) this.socket.send({ type: "lower_hand" });
+      this.#finish({ kind: "left" });
+    });
+    click("sound-button", () => {
+      this.listening.muted = !this.listening.muted;
+      if (!this.listening.muted) void this.listening.play();
+      this.#drawDock();
+    });
+    const language = $("captions-language", HTMLSelectElement);
+    language.addEventListener("change", () => this.#read(language.value || null), { signal });
+    const speaks = $("settings-speaks", HTMLSelectElement);
+    speaks.addEventListener(
+      "change",
+      () => this.#send({ type: "set_speaks", speaks: speaks.value }),
+      { signal },
+    );
+    window.addEventListener("online", () => this.#check(), { signal });
+    window.addEventListener(
+      "pagehide",
+      () => {
+        this.listening.peer.stop();
+        this.microphone.stop();
+      },
+      { signal },
+    );
+    const stale = setInterval(() => this.view.remove(this.#log.expire(Date.now())), 2000);
+    signal.addEventListener("abort", () => clearInterval(stale));
+  }
+
+  #preferences() {
+    const { signal } = this.#end;
+    const size = preference("size", SIZES, "m");
+    const shown = preference("show", SHOWN, "both");
+    document.body.dataset["size"] = size;
+    this.view.show = shown;
+    for (const radio of /** @type {NodeListOf<HTMLInputElement>} */ (
+      document.querySelectorAll("#settings-dialog input[type=radio]")
+    )) {
+      radio.checked = radio.value === (radio.name === "size" ? size : shown);
+      radio.addEventListener(
+        "change",
+        () => {
+          localStorage.setItem(radio.name, radio.value);
+          if (radio.name === "size") document.body.dataset["size"] = radio.value;
+          else this.view.show = /** @type {typeof shown} */ (radio.value);
+          this.view.redraw();
+        },
+        { signal },
+      );
+    }
+  }
+
+  // ---------------------------------------------------------------------- to the screen
+
+  draw() {
+    $("room-title").textContent = this.room.title;
+    document.title = t("join.page", { title: this.room.title });
+    $("room-rules").textContent = this.room.rules;
+    $("about-section").hidden = !this.room.rules;
+    $("end-room-box").hidden = this.#role !== "host";
+    const mine = this.#stage.find((member) => member.participant === this.#me);
+    $("speaks-field").hidden = !mine;
+    if (mine) fillSpoken($("settings-speaks", HTMLSelectElement), this.room.languages, mine.speaks);
+    const keeper = KEEPERS.has(this.#role);
+    this.stageView.show(
+      this.#stage,
+      this.#me,
+      (member) => keeper && member.participant !== this.#me,
+    );
+    this.view.redraw();
+    this.#drawHands();
+    this.#drawDock();
+    this.#drawConnection();
+    this.#drawStatus();
+  }
+
+  #drawHands() {
+    this.#handUp = this.#hands.some((hand) => hand.participant === this.#me);
+    this.handsView.show(this.#hands, KEEPERS.has(this.#role));
+  }
+
+  #drawDock() {
+    /** @param {string} id @param {string} name @param {string} key @param {boolean} [off] */
+    const set = (id, name, key, off = false) => {
+      const button = $(id);
+      setIcon(button, name);
+      button.querySelector("span")?.replaceChildren(t(key));
+      button.classList.toggle("off", off);
+    };
+    const { muted } = this.listening;
+    set("sound-button", muted ? "sound-off" : "sound", muted ? "dock.sound_off" : "dock.sound_on", muted);
+    $("sound-button").setAttribute("aria-pressed", String(!muted));
+    $("hand-button").hidden = this.#onStage || this.#me === "";
+    set("hand-button", "hand", this.#handUp ? "dock.lower" : "dock.raise");
+    $("hand-button").setAttribute("aria-pressed", String(this.#handUp));
+    const mic = this.microphone;
+    $("mic-button").hidden = !this.#onStage;
+    if (!mic.live) set("mic-button", "mic-off", mic.starting ? "dock.mic_starting" : "dock.mic_start", true);
+    else if (mic.muted) set("mic-button", "mic-off", "dock.unmute", true);
+    else set("mic-button", "mic", "dock.mute");
+    $("meter").hidden = !mic.live;
+    $("leave-stage-button").hidden = !this.#onStage || this.#role === "host";
+  }
+
+  #drawConnection() {
+    const line = $("connection");
+    const { state } = this.socket ?? { state: "connecting" };
+    const sound = this.listening?.peer.state;
+    let text = t(`connection.${state === "stopped" ? "reconnecting" : state}`);
+    let shown = /** @type {string} */ (state);
+    if (state === "live" && sound === "mending") {
+      text = t("connection.media");
+      shown = "reconnecting";
+    } else if (state === "live" && sound === "starting") {
+      text = t("connection.connecting");
+      shown = "connecting";
+    }
+    if (sound === "connected") this.#banner("sound-error", "");
+    line.dataset["state"] = shown;
+    line.dataset["sound"] = sound ?? "";
+    if (line.textContent !== text) line.textContent = text;
+    $("listener-count").textContent = t("room.listeners", { n: this.#listeners });
+  }
+
+  #drawStatus() {
+    const { text, bad } = statusWords(this.#status, this.pass.captions, this.room.languages);
+    const line = $("captions-status");
+    if (line.textContent !== text) line.textContent = text;
+    line.dataset["tone"] = bad ? "bad" : "";
+    line.dataset["state"] = this.#status?.state ?? "";
+    $("captions-empty-text").textContent = t(
+      this.#status?.state === "off" ? "captions.empty_off" : "captions.empty",
+    );
+    const select = $("captions-language", HTMLSelectElement);
+    // An open list must not be changed under the finger.
+    if (document.activeElement === select && select.options.length) return;
+    fillCaptions(select, this.room.languages, this.#status, this.pass.captions);
+  }
+
+  /**
+   * The strip over the dock; one topic at a time.
+   * @param {"sound" | "sound-error" | "microphone"} topic
+   * @param {string} text Empty takes it away, where it is this topic's.
+   * @param {string} [button]
+   * @param {() => unknown} [then]
+   */
+  #banner(topic, text, button = "", then) {
+    const banner = $("banner");
+    if (!text && banner.dataset["topic"] !== topic) return;
+    banner.hidden = !text;
+    banner.dataset["topic"] = text ? topic : "";
+    $("banner-text").textContent = text;
+    const press = $("banner-button", HTMLButtonElement);
+    press.hidden = !button;
+    press.textContent = button ? t(button) : "";
+    press.onclick = () => void then?.();
+  }
+}
+
