@@ -1,0 +1,161 @@
+"""The server, put together: what is started, in which order, and what is stopped, in reverse
+(`docs/closing.md`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import web
+from media.port import MediaPort
+
+from chatroom.live import Live
+from chatroom.redis_server import EmbeddedRedis
+from chatroom.store import Store, connect_redis
+from signaling import api, pages, whip
+from signaling.config import Config, ConfigError
+from signaling.context import CONTEXT, Context, security_headers
+from signaling.hub import Hub
+from signaling.limits import Network, networks
+from signaling.media_bridge import MediaBridge
+from signaling.metrics import metrics
+from signaling.problems import Incidents, errors_middleware
+from signaling.sdpfrag import ice_links
+from signaling.tokens import Tokens
+from signaling.worker_process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN_S = 3.0
+
+
+class Server:
+    """One node. `start` raises ConfigError for settings that only show to be wrong when used,
+    Unavailable when Redis cannot be had, and OSError when a port cannot be bound; what was
+    started until then is stopped again."""
+
+    def __init__(self, config: Config, *, config_file: Path | None = None) -> None:
+        self.config = config
+        self.context: Context
+        self.worker: WorkerProcess | None = None
+        self._config_file = config_file
+        self._stack = AsyncExitStack()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self.config.server
+        proxies, links = _parsed(self.config)
+
+        url = self.config.redis.url
+        if not url:
+            embedded = EmbeddedRedis(self.config.redis.data, fsync=self.config.redis.fsync)
+            await embedded.start()
+            stack.push_async_callback(embedded.stop)
+            url = embedded.url
+        client = connect_redis(self.config.redis, url)
+        stack.push_async_callback(client.aclose)
+        store = Store(client, self.config.rooms, timeout_s=self.config.redis.timeout_s + 1.0)
+        live = Live(client)
+        stack.push_async_callback(live.aclose)
+        tokens = Tokens(await store.secret("jwt"), lifetime_s=settings.token_lifetime_h * 3600)
+
+        incidents = Incidents()
+        hub = Hub(
+            store, live, _node_name(), settings, incidents, only_node=not self.config.redis.url
+        )
+        stack.push_async_callback(hub.close)
+        bridge = MediaBridge(hub, settings.bus_batch_ms / 1000)
+        media = await MediaPort.open(self.config.media, bridge)
+        stack.push_async_callback(media.close)
+        await hub.start(media)
+
+        self.context = Context(
+            settings, store, live, hub, media, bridge, tokens, incidents, proxies, links
+        )
+        # Ends the connections that are open; sockets are told before (`on_shutdown`).
+        runner = web.AppRunner(
+            make_app(self.context), access_log=None, shutdown_timeout=_SHUTDOWN_S
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        self._runner = runner
+
+        if settings.worker:
+            self.worker = WorkerProcess(self._config_file, {"CHATROOM_REDIS_URL": url})
+            self.worker.start()
+            stack.push_async_callback(self.worker.stop)
+        log.info("sound on UDP port %d (%s plane)", media.port, media.plane_name)
+
+    async def stop(self) -> None:
+        """Everything in reverse. Harmless when nothing runs."""
+        await self._stack.aclose()
+
+    @property
+    def port(self) -> int:
+        """The TCP port that HTTP listens on."""
+        assert self._runner is not None
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where people find the server."""
+        settings = self.config.server
+        if settings.public_url:
+            return settings.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+        if ":" in host and not host.startswith("["):
+            host = f"[{host}]"
+        return f"http://{host}:{self.port}"
+
+
+def make_app(context: Context) -> web.Application:
+    """The HTTP face."""
+    app = web.Application(
+        middlewares=[errors_middleware(context.incidents)],
+        client_max_size=context.settings.max_body_kib * 1024,
+    )
+    app[CONTEXT] = context
+    api.add_routes(app)
+    whip.add_routes(app)
+    pages.add_routes(app)
+    app.router.add_get("/healthz", api.healthz)
+    app.router.add_get("/metrics", metrics)
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        security_headers(request, response)
+
+    async def goodbye(app: web.Application) -> None:
+        await context.hub.say_goodbye()
+
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(goodbye)
+    return app
+
+
+def _parsed(config: Config) -> tuple[list[Network], list[str]]:
+    """Settings whose form is more than a type. Raises ConfigError."""
+    try:
+        proxies = networks(config.server.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"server.trusted_proxies: {error}.") from None
+    try:
+        links = ice_links(config.server.ice_servers)
+    except ValueError as error:
+        raise ConfigError(f"server.ice_servers: {error}.") from None
+    return proxies, links
+
+
+def _node_name() -> str:
+    """Unique among nodes and restarts; says to people which machine it is."""
+    return f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(3)}"

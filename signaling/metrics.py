@@ -1,0 +1,98 @@
+"""`/metrics`: counters and gauges in the text format of Prometheus."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from signaling.context import Context, of
+
+_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_BY_CAUSE = frozenset({"dropped", "errors"})
+"""Maps whose keys become a label `cause` instead of names."""
+
+Sample = tuple[str, Mapping[str, str], float]
+
+
+async def metrics(request: web.Request) -> web.Response:
+    return web.Response(
+        body=render(samples(of(request))).encode(),
+        headers={
+            "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def samples(context: Context) -> Iterator[Sample]:
+    """Everything that is counted on this node."""
+    hub, stats = context.hub, context.hub.stats
+    yield "uptime_seconds", {}, time.monotonic() - context.started
+    yield "rooms", {}, len(hub.rooms)
+    yield "sockets", {}, context.sockets
+    yield "sockets_opened_total", {}, stats.opened
+    yield "sockets_cut_total", {}, stats.cut
+    yield "socket_frames_total", {}, stats.frames
+    yield "socket_frames_encoded_total", {}, hub.encoded
+    yield "socket_frames_skipped_total", {}, stats.skipped
+    yield "socket_bytes_total", {}, stats.bytes
+    for code, count in stats.errors.items():
+        yield "socket_errors_total", {"code": code}, count
+    sessions = [session for room in hub.rooms.values() for session in room.sessions.values()]
+    for kind in ("publish", "listen"):
+        yield "sessions", {"kind": kind}, sum(session.kind == kind for session in sessions)
+    yield (
+        "participants_here",
+        {},
+        sum(room.audience(time.monotonic())[0] for room in hub.rooms.values()),
+    )
+    yield "bus_frames_total", {}, context.bridge.published
+    yield "bus_frames_dropped_total", {}, context.bridge.dropped
+    yield "bus_reconnects_total", {}, context.live.reconnects
+    yield "bus_bad_messages_total", {}, context.live.bad_messages
+    yield "incidents_total", {}, context.incidents.count
+    for state in ("off", "fetching", "loading", "ready", "degraded", "failed"):
+        yield "captions_state", {"state": state}, float(hub.status.state == state)
+    yield "captions_behind_seconds", {}, hub.status.behind_ms / 1000
+    yield from flatten("media", context.media.stats())
+
+
+def flatten(prefix: str, value: Any, labels: Mapping[str, str] | None = None) -> Iterator[Sample]:
+    """Nested maps of numbers as samples; text becomes a label of an info sample."""
+    labels = labels or {}
+    if isinstance(value, bool | int | float):
+        yield prefix, labels, float(value)
+    elif isinstance(value, str):
+        yield f"{prefix}_info", {**labels, "value": value}, 1.0
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            last = prefix.rpartition("_")[2]
+            if last in _BY_CAUSE and isinstance(inner, int | float):
+                yield f"{prefix}_total", {**labels, "cause": str(key)}, float(inner)
+            else:
+                yield from flatten(f"{prefix}_{_NAME.sub('_', str(key))}", inner, labels)
+
+
+def render(found: Iterator[Sample]) -> str:
+    """The text; samples of one name stand together. Names ending in `_total` are counters."""
+    families: dict[str, list[str]] = {}
+    for name, labels, value in found:
+        full = f"chatroom_{name}"
+        inside = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
+        shown = f"{value:.10g}"
+        families.setdefault(full, []).append(
+            f"{full}{{{inside}}} {shown}" if inside else f"{full} {shown}"
+        )
+    lines = []
+    for full, rows in families.items():
+        lines.append(f"# TYPE {full} {'counter' if full.endswith('_total') else 'gauge'}")
+        lines += rows
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,311 @@
+"""One room on this node: its state kept up with Redis, its sockets, its sessions.
+
+Events come in through one queue and are handled one after the other, so everybody sees them in
+the order of the room's stream. Around every event that changes the room, the state is read anew:
+the stage that media forwards by, and the role that a socket sees by, are never older than what is
+being told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from chatroom.errors import ChatroomError, CursorTooOld, RoomNotFound
+from chatroom.protocol import (
+    ErrorReply,
+    Event,
+    HandsChanged,
+    InvitationAnswered,
+    Invited,
+    Presence,
+    Removed,
+    RoleChanged,
+    RoomOver,
+    StageChanged,
+    Talking,
+)
+from chatroom.room import Room, admit, connect, role_of
+from signaling.connection import (
+    CLOSE_ENDED,
+    CLOSE_FORBIDDEN,
+    CLOSE_GOING_AWAY,
+    CLOSE_UNAVAILABLE,
+    Connection,
+)
+from signaling.views import Fanout, cursor_key
+
+if TYPE_CHECKING:
+    from signaling.hub import Hub
+
+log = logging.getLogger(__name__)
+
+_CHANGES_ROOM = (StageChanged, HandsChanged, Invited, InvitationAnswered, Removed, RoomOver)
+_MAX_QUEUE = 10_000
+_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Session:
+    """One media session of this node."""
+
+    id: str
+    room: str
+    participant: str
+    kind: str
+    """publish or listen."""
+    ufrag: str | None
+    """The client's present ICE user name fragment: tells a restart from a trickle."""
+    connected: bool = False
+
+
+class RoomHub:
+    """Made by `Hub.open` alone."""
+
+    def __init__(self, hub: Hub, room: Room, cursor: str) -> None:
+        self.id = room.room
+        self.room = room
+        self.cursor = cursor
+        """The newest stored event that was handled."""
+        self.connections: dict[Connection, None] = {}
+        self.sessions: dict[str, Session] = {}
+        self.polls: dict[str, tuple[float, str | None]] = {}
+        """Participants who ask over HTTP: until when they count, and what they read."""
+        self.talking: tuple[str | None, ...] = ()
+        self.listeners = 0
+        """Of all nodes, as shown last."""
+        self.unused_since: float | None = time.monotonic()
+        self._hub = hub
+        self._stage: frozenset[str] = frozenset()
+        self._muted: dict[str, bool] = {}
+        self._queue: asyncio.Queue[tuple[str | None, Event] | None] = asyncio.Queue(_MAX_QUEUE)
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------- from the bus
+
+    def start(self) -> None:
+        """Begin to handle events; media learns the stage."""
+        self._tell_media()
+        self._task = asyncio.create_task(self._run(), name=f"room {self.id}")
+
+    def on_event(self, cursor: str | None, event: Event) -> None:
+        """An event came from Redis."""
+        try:
+            self._queue.put_nowait((cursor, event))
+        except asyncio.QueueFull:
+            self.on_gap()
+
+    def on_gap(self) -> None:
+        """Events may have been lost: everything since the last handled one is read again."""
+        with contextlib.suppress(asyncio.QueueEmpty):
+            while True:
+                self._queue.get_nowait()
+        self._queue.put_nowait(None)
+
+    async def _run(self) -> None:
+        while True:
+            item = await self._queue.get()
+            try:
+                if item is None:
+                    await self._catch_up()
+                else:
+                    await self._handle(*item)
+            except ChatroomError as error:
+                # Redis is away; what is missed now is caught up with when it is back.
+                log.warning("room %s: %s", self.id, error.message)
+                await asyncio.sleep(1.0)
+                self.on_gap()
+            except Exception as error:
+                self._hub.incidents.report(error, "room events")
+
+    async def _catch_up(self) -> None:
+        try:
+            while True:
+                events = await self._hub.store.events_after(self.id, self.cursor, _PAGE)
+                for cursor, event in events:
+                    await self._handle(cursor, event)
+                if len(events) < _PAGE:
+                    return
+        except CursorTooOld:
+            self.cursor = await self._hub.store.latest_cursor(self.id)
+            await self.refresh()
+            # Whole lists, so they stand in for everything that was missed but captions.
+            self.broadcast(StageChanged(self.room.stage), None)
+            hands = HandsChanged(hands=self.room.hands, total=len(self.room.hands))
+            self.broadcast(hands, None)
+        except RoomNotFound:
+            await self._handle(None, RoomOver("expired"))
+
+    async def _handle(self, cursor: str | None, event: Event) -> None:
+        if cursor is not None:
+            if cursor_key(cursor) <= cursor_key(self.cursor):
+                return
+            if isinstance(event, _CHANGES_ROOM):
+                with contextlib.suppress(RoomNotFound):
+                    await self.refresh()
+            self.cursor = cursor
+        if isinstance(event, Talking):
+            self.talking = tuple(event.slots)
+        self.broadcast(event, cursor)
+        if isinstance(event, Removed):
+            await self._put_out(event)
+        elif isinstance(event, RoomOver):
+            await self._over(event)
+
+    # ------------------------------------------------------------------------- state
+
+    async def refresh(self) -> Room:
+        """Read the room again and let media and sockets follow. Raises RoomNotFound."""
+        async with self._lock:
+            self.room = await self._hub.store.load_room(self.id)
+            self._tell_media()
+            for connection in self.connections:
+                role = role_of(self.room, connection.participant, connection.claims.role)
+                if connection.set_role(role):
+                    connection.reply(RoleChanged(role.value))
+            return self.room
+
+    def _tell_media(self) -> None:
+        """Who is on stage and who is muted, at the media port; publishing sessions of people who
+        are not on stage any more are closed."""
+        media = self._hub.media
+        stage = frozenset(member.participant for member in self.room.stage)
+        if stage != self._stage:
+            media.set_stage(self.id, stage)
+        for member in self.room.stage:
+            if self._muted.get(member.participant, False) != member.muted:
+                media.set_muted(self.id, member.participant, member.muted)
+        self._muted = {member.participant: member.muted for member in self.room.stage}
+        self._stage = stage
+        for session in self.of_kind("publish"):
+            if session.participant not in stage:
+                self._hub.spawn(self._hub.hang_up(session.id, "left the stage"))
+
+    def published(self, session: Session) -> None:
+        """A publishing session was opened: media must know at once whether it is muted."""
+        if self._muted.get(session.participant, False):
+            self._hub.media.set_muted(self.id, session.participant, True)
+
+    def of_kind(self, kind: str, participant: str | None = None) -> list[Session]:
+        """This node's sessions of one kind, of one participant or of all."""
+        return [
+            session
+            for session in self.sessions.values()
+            if session.kind == kind and participant in (None, session.participant)
+        ]
+
+    async def tell_connected(self, participant: str) -> None:
+        """Write down whether the participant publishes now. Tried again while Redis is away."""
+        for attempt in range(6):
+            try:
+                async with self._lock:
+                    connected = any(s.connected for s in self.of_kind("publish", participant))
+                    await self._hub.store.update(
+                        self.id, partial(connect, participant=participant, connected=connected)
+                    )
+                return
+            except RoomNotFound:
+                return
+            except ChatroomError as error:
+                if error.code != "unavailable":
+                    # Moved off the stage while the session was set up.
+                    for session in self.of_kind("publish", participant):
+                        await self._hub.hang_up(session.id, "not on stage")
+                    return
+                await asyncio.sleep(0.5 * 2**attempt)
+
+    async def forget_lost_publishers(self) -> None:
+        """Where this is the only node: nobody publishes whom this node does not know. Puts
+        right what a server that was killed left behind."""
+        for member in self.room.stage:
+            if member.connected and not self.of_kind("publish", member.participant):
+                await self.tell_connected(member.participant)
+
+    # ----------------------------------------------------------------------- sockets
+
+    def broadcast(self, event: Event, cursor: str | None) -> None:
+        """Write an event to everybody here who may see it."""
+        fanout = Fanout(event, cursor)
+        for connection in list(self.connections):
+            connection.deliver(fanout, cursor)
+        self._hub.encoded += fanout.encoded
+
+    def admit(self, participant: str) -> None:
+        """Raises RoomEnded, or Forbidden for somebody who was removed."""
+        admit(self.room, participant)
+
+    def add(self, connection: Connection) -> None:
+        self.connections[connection] = None
+        connection.set_role(role_of(self.room, connection.participant, connection.claims.role))
+        self.unused_since = None
+
+    def drop(self, connection: Connection) -> None:
+        self.connections.pop(connection, None)
+
+    async def _put_out(self, event: Removed) -> None:
+        error = ErrorReply("forbidden", "You were removed from this room.", fatal=True)
+        for connection in list(self.connections):
+            if connection.participant == event.participant:
+                connection.fail(error, CLOSE_FORBIDDEN)
+        await self._hub.media.close_participant(self.id, event.participant, "removed")
+
+    async def _over(self, event: RoomOver) -> None:
+        error = ErrorReply("room_ended", "This room has ended.", fatal=True)
+        for connection in list(self.connections):
+            connection.fail(error, CLOSE_ENDED)
+        await self._hub.media.close_room(self.id, event.reason)
+
+    # ---------------------------------------------------------------------- presence
+
+    def audience(self, now: float) -> tuple[int, set[str]]:
+        """How many people who are not on stage are here, by socket, sound or polling, each
+        counted once, and the caption languages read. `now` on time.monotonic()'s clock."""
+        self.polls = {who: poll for who, poll in self.polls.items() if poll[0] > now}
+        people = {connection.participant for connection in self.connections}
+        people |= {session.participant for session in self.of_kind("listen")}
+        people |= self.polls.keys()
+        return len(people - self._stage), set(self._languages())
+
+    def _languages(self) -> Iterator[str]:
+        for connection in self.connections:
+            if connection.captions is not None:
+                yield connection.captions
+        for _, captions in self.polls.values():
+            if captions is not None:
+                yield captions
+
+    def show_listeners(self, listeners: int) -> None:
+        """Tell the count when it is another; who did not keep up gets the newest anyway."""
+        if listeners != self.listeners:
+            self.listeners = listeners
+            self.broadcast(Presence(listeners), None)
+        for connection in self.connections:
+            if connection.behind and connection.keeps_up():
+                connection.behind = False
+                connection.reply(Presence(listeners))
+                connection.reply(Talking(list(self.talking)))
+
+    def in_use(self) -> bool:
+        return bool(self.connections or self.sessions or self.polls)
+
+    # ------------------------------------------------------------------------ the end
+
+    async def close(self, going_away: bool) -> None:
+        """Stop following the room; with `going_away` tell the sockets that the server ends."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        code = CLOSE_GOING_AWAY if going_away else CLOSE_UNAVAILABLE
+        connections = list(self.connections)
+        for connection in connections:
+            connection.close(code, "going away")
+        if connections:
+            await asyncio.gather(*(connection.closed() for connection in connections))
