@@ -388,14 +388,14 @@ _encoder = msgspec.json.Encoder()
 def decode_command(data: bytes | str) -> Command:
     """One command from its JSON. Raises TooLarge or BadMessage, whose text says which field
     is wrong and what is allowed."""
-    size = len(data) if isinstance(data, bytes) else len(data.encode())
+    size = len(data) if isinstance(data, bytes) else len(data.encode(errors="replace"))
     if size > MAX_MESSAGE_BYTES:
         raise TooLarge(f"A message may have {MAX_MESSAGE_BYTES} bytes; this one has {size}.")
     try:
         return _command_decoder.decode(data)
     except msgspec.ValidationError as error:
         raise BadMessage(f"The message is not valid: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadMessage(f"The message is not JSON: {error}.") from None
 
 

@@ -3,12 +3,19 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from chatroom.live import Live
 from chatroom.redis_server import EmbeddedRedis
 from chatroom.redis_settings import RedisSettings
 from chatroom.store import Store, connect_redis
+
+# The same examples every time, however slow the machine. To look for new ones:
+# pytest --hypothesis-profile=explore
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
