@@ -32,9 +32,8 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def room(request: web.Request) -> web.StreamResponse:
     """The same page for every room; it asks for the room itself and says what is wrong."""
-    if not is_room_id(request.match_info["room"]):
-        raise NotFound("There is no such room.")
-    return web.FileResponse(WEB / "room.html", headers=_REVALIDATE)
+    status = 200 if is_room_id(request.match_info["room"]) else 404
+    return web.FileResponse(WEB / "room.html", status=status, headers=_REVALIDATE)
 
 
 async def static(request: web.Request) -> web.StreamResponse:

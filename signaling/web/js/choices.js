@@ -9,10 +9,11 @@ import { COMMON, browserLanguage, label, readable, sorted, targets } from "./lan
 /**
  * @param {HTMLElement} parent
  * @param {readonly string[]} languages
+ * @param {(language: string) => string} [name]
  */
-function addOptions(parent, languages) {
+function addOptions(parent, languages, name = label) {
   for (const language of languages) {
-    parent.append(make("option", { text: label(language), attributes: { value: language } }));
+    parent.append(make("option", { text: name(language), attributes: { value: language } }));
   }
 }
 
@@ -20,11 +21,12 @@ function addOptions(parent, languages) {
  * @param {HTMLSelectElement} select
  * @param {string} text
  * @param {readonly string[]} languages
+ * @param {(language: string) => string} name
  */
-function addGroup(select, text, languages) {
+function addGroup(select, text, languages, name) {
   if (!languages.length) return;
   const group = make("optgroup", { attributes: { label: text } });
-  addOptions(group, languages);
+  addOptions(group, languages, name);
   select.append(group);
 }
 
@@ -34,8 +36,9 @@ function addGroup(select, text, languages) {
  * @param {readonly string[]} spoken
  * @param {CaptionsStatus | null} status
  * @param {string | null} chosen
+ * @param {(language: string) => string} [name] How a language is called; both names if left out.
  */
-export function fillCaptions(select, spoken, status, chosen) {
+export function fillCaptions(select, spoken, status, chosen, name = label) {
   const ready = [...targets(status)].filter((language) => !spoken.includes(language));
   const rest = COMMON.filter(
     (language) => !spoken.includes(language) && !ready.includes(language),
@@ -44,9 +47,9 @@ export function fillCaptions(select, spoken, status, chosen) {
   select.replaceChildren(
     make("option", { text: t("captions.original_only"), attributes: { value: "" } }),
   );
-  addGroup(select, t("captions.group_room"), spoken);
-  addGroup(select, t("captions.group_ready"), sorted(ready));
-  addGroup(select, t("captions.group_other"), sorted(rest));
+  addGroup(select, t("captions.group_room"), spoken, name);
+  addGroup(select, t("captions.group_ready"), sorted(ready), name);
+  addGroup(select, t("captions.group_other"), sorted(rest), name);
   select.value = chosen ?? "";
 }
 

@@ -48,7 +48,10 @@ export function t(key, values = {}) {
     text = messages[`${key}.${form}`] ?? messages[`${key}.other`];
   }
   if (text === undefined) return key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => {
+    const value = values[name];
+    return typeof value === "number" ? value.toLocaleString(current) : (value ?? whole);
+  });
 }
 
 /** @param {string} key */

@@ -7,8 +7,8 @@ import { CaptionsView } from "./captions_view.js";
 import { fillCaptions, fillSpoken } from "./choices.js";
 import { ask, confirm, manage } from "./dialogs.js";
 import { $, setIcon, toast } from "./dom.js";
-import { t } from "./i18n.js";
-import { label } from "./languages.js";
+import { t, uiLanguage } from "./i18n.js";
+import { endonym, label } from "./languages.js";
 import { Listening } from "./listen.js";
 import { Microphone } from "./microphone.js";
 import { preference, savePass } from "./session.js";
@@ -473,6 +473,7 @@ export class LiveRoom {
     line.dataset["sound"] = sound ?? "";
     if (line.textContent !== text) line.textContent = text;
     $("listener-count").textContent = t("room.listeners", { n: this.#listeners });
+    $("listener-number").textContent = this.#listeners.toLocaleString(uiLanguage());
   }
 
   #drawStatus() {
@@ -487,7 +488,7 @@ export class LiveRoom {
     const select = $("captions-language", HTMLSelectElement);
     // An open list must not be changed under the finger.
     if (document.activeElement === select && select.options.length) return;
-    fillCaptions(select, this.room.languages, this.#status, this.pass.captions);
+    fillCaptions(select, this.room.languages, this.#status, this.pass.captions, endonym);
   }
 
   /**

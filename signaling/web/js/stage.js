@@ -63,12 +63,8 @@ export class StageView {
       { class: `member${away}` },
       face,
       make("span", { class: "name", text: name, attributes: { title: name } }),
-      make(
-        "span",
-        { class: "detail" },
-        make("span", { text: `${t(`role.${member.role}`)} · ` }),
-        make("span", { text: endonym(member.speaks), lang: member.speaks }),
-      ),
+      make("span", { class: `detail role-${member.role}`, text: t(`role.${member.role}`) }),
+      make("span", { class: "detail", text: endonym(member.speaks), lang: member.speaks }),
     );
     if (state) card.append(make("span", { class: "visually-hidden", text: t(state) }));
     card.dataset["participant"] = member.participant;
