@@ -51,7 +51,7 @@ class Loudness:
 
     __slots__ = ("_at", "_attack", "_release", "_value")
 
-    def __init__(self, attack_s: float = 0.03, release_s: float = 0.25) -> None:
+    def __init__(self, attack_s: float = 0.01, release_s: float = 0.25) -> None:
         self._attack = attack_s
         self._release = release_s
         self._value = 0.0

@@ -56,6 +56,8 @@ class Packer:
                 return []
             return [self._packed(frame.number + self._shift, frame, frame.payload)]
         new_run = frame.run != self._run
+        if new_run and frame.late:
+            return []
         follows = not new_run and frame.number == self._last + 1
         self._run, self._last = frame.run, frame.number
         if self.packing <= PASS_SAMPLES:
@@ -121,6 +123,12 @@ class Packer:
         self.packing = packing
         self._shift = None
         return out
+
+    def pause(self) -> None:
+        """Nobody listens: forget what waits, and go on with the next index at the next frame."""
+        self.flush()
+        self._shift = None
+        self._run = None
 
     def close_late(self) -> None:
         """From now on send nothing under an index below `next_index`."""

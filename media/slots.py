@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from media import opus
 from media.opus import SAMPLE_RATE
 
 MAX_LATE = 100
@@ -157,6 +158,8 @@ class Frame:
     payload: bytes
     run: int
     """Changes at every takeover: frames of one run are of one source without a break."""
+    late: bool = False
+    """A higher number was there before."""
 
 
 class Slot:
@@ -196,7 +199,8 @@ class Slot:
         elif number < self.next_number:
             if number < self._floor or self.next_number - number > MAX_LATE:
                 return None
-            return Frame(number, timestamp + self._time_shift, samples, False, payload, self.run)
+            shifted = timestamp + self._time_shift
+            return Frame(number, shifted, samples, False, payload, self.run, late=True)
         elif abs(timestamp + self._time_shift - self.timestamp_at(now)) > MAX_DRIFT_SAMPLES:
             self._anchor(epoch, sequence, timestamp, now)
             number = self.next_number
@@ -221,22 +225,19 @@ class Slot:
             return self._last_timestamp
         return self._last_timestamp + round((now - self._last_at) * SAMPLE_RATE)
 
-    def close_late(self) -> None:
-        """From now on refuse packets older than the newest: their numbers may be taken."""
-        self._floor = self.next_number
-
-    def release(self) -> tuple[int, int, bytes] | None:
-        """The holder is gone. Returns number, timestamp and last payload from which a closing
-        silence can be made (its number is taken), or None where there was no holder."""
+    def release(self) -> Frame | None:
+        """The holder is gone. Returns a silent frame that ends its run, or None where nothing
+        was sent or the last packet was silent already."""
         if self._epoch is None:
             return None
         self._epoch = None
-        number = self.next_number
+        if len(self._last_payload) <= opus.DTX_BYTES:
+            self._floor = self.next_number
+            return None
+        payload = opus.silence_after(self._last_payload)
+        samples = opus.packet_samples(payload)
+        frame = Frame(self.next_number, self._end, samples, False, payload, self.run)
+        self._end += samples
         self.next_number += 1
         self._floor = self.next_number
-        return number, self._end, self._last_payload
-
-    @property
-    def held(self) -> bool:
-        """Whether the last packet's source may go on."""
-        return self._epoch is not None
+        return frame

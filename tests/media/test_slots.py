@@ -174,16 +174,25 @@ def test_a_long_hole_is_bounded() -> None:
     assert b.marker
 
 
-def test_release_closes_the_run() -> None:
+def test_release_ends_the_run_with_silence() -> None:
     slot = Slot(1)
     assert slot.release() is None
     a = must(place(slot, 1, 100, 0.0))
-    assert slot.release() == (1, a.timestamp + 960, b"\xf8abc")
-    assert not slot.held
+    end = must(slot.release())
+    assert (end.number, end.timestamp, end.payload) == (1, a.timestamp + 960, b"\xf8")
+    assert end.run == a.run
+    assert slot.release() is None
     b = must(place(slot, 1, 101, 1.0))
     assert b.number == 2
     assert b.timestamp == a.timestamp + 48_000
     assert b.marker
+
+
+def test_release_after_silence_adds_nothing() -> None:
+    slot = Slot(1)
+    slot.place(1, 100, 0, 960, False, b"\xf8", 0.0)
+    assert slot.release() is None
+    assert must(place(slot, 1, 101, 1.0)).number == 1
 
 
 @given(st.integers(0, 10_000))

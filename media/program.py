@@ -1,0 +1,178 @@
+"""A program is what a listener with so many audio sections hears: that many slots, each with
+its own selection, packing for the audience, and individual feeds for the stage."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from media import rtp
+from media.packer import Packed, Packer
+from media.rtcp import SenderReport, ntp_time
+from media.slots import Frame, Slot, SpeakerSelector, Tuning
+
+HISTORY_PACKETS = 64
+MAX_RESENDS = 3
+
+
+class Lane:
+    """One slot and its way to the audience."""
+
+    def __init__(self, ssrc: int, packing: int, rng: random.Random) -> None:
+        self.slot = Slot(ssrc, rng)
+        self.packer = Packer(packing)
+        self.packets = 0
+        self.octets = 0
+        self._reported = 0
+
+    def rtp(self, packed: Packed) -> bytes:
+        """The audience's packet; the plane puts each member's payload type in."""
+        self.packets += 1
+        self.octets += len(packed.payload)
+        return rtp.audio_packet(
+            0, packed.marker, packed.index, packed.timestamp, self.slot.ssrc, packed.payload
+        )
+
+    def report(self, now: float, unix_s: float) -> SenderReport | None:
+        """The sender report for the audience; None where nothing was sent since the last."""
+        if self.packets == self._reported:
+            return None
+        self._reported = self.packets
+        return SenderReport(
+            self.slot.ssrc,
+            ntp_time(unix_s),
+            self.slot.timestamp_at(now) & 0xFFFF_FFFF,
+            self.packets,
+            self.octets,
+        )
+
+
+@dataclass(slots=True)
+class _Sent:
+    packet: bytes
+    resends: int = 0
+
+
+class Feed:
+    """One listener's stream of one slot: the packet indices, whether they come through the
+    audience's group (`offset` from the group's) or one by one (on stage)."""
+
+    def __init__(self, ssrc: int, first_index: int) -> None:
+        self.ssrc = ssrc
+        self.next_index = first_index
+        """While on stage: the index after the highest sent."""
+        self.offset = 0
+        """While in the audience."""
+        self.packets = 0
+        self.octets = 0
+        self._reported = 0
+        self._run: int | None = None
+        self._shift = 0
+        self._floor = 0
+        self._sent: OrderedDict[int, _Sent] = OrderedDict()
+
+    def to_stage(self, group_next_index: int) -> None:
+        self.next_index = group_next_index + self.offset
+        self._run = None
+        self._sent.clear()
+
+    def to_audience(self, group_next_index: int) -> None:
+        self.offset = self.next_index - group_next_index
+        self._run = None
+        self._sent.clear()
+
+    def rtp(self, frame: Frame, payload_type: int) -> tuple[bytes, int] | None:
+        """Packet and index of one frame on stage; None for one too late to be numbered."""
+        if frame.run != self._run:
+            if frame.late:
+                return None
+            self._run = frame.run
+            self._shift = self.next_index - frame.number
+            self._floor = frame.number
+        elif frame.number < self._floor:
+            return None
+        index = frame.number + self._shift
+        self.next_index = max(self.next_index, index + 1)
+        self.packets += 1
+        self.octets += len(frame.payload)
+        packet = rtp.audio_packet(
+            payload_type, frame.marker, index, frame.timestamp, self.ssrc, frame.payload
+        )
+        self._sent[index] = _Sent(packet)
+        if len(self._sent) > HISTORY_PACKETS:
+            self._sent.popitem(last=False)
+        return packet, index
+
+    def again(self, sequence: int) -> tuple[bytes, int] | None:
+        """A recent packet on stage, by the 16 bits that a NACK names."""
+        index = self.next_index - (self.next_index - sequence & 0xFFFF)
+        sent = self._sent.get(index)
+        if sent is None or sent.resends >= MAX_RESENDS:
+            return None
+        sent.resends += 1
+        return sent.packet, index
+
+    def report(self, slot: Slot, now: float, unix_s: float) -> SenderReport | None:
+        """The sender report on stage; None where nothing was sent since the last."""
+        if self.packets == self._reported:
+            return None
+        self._reported = self.packets
+        return SenderReport(
+            self.ssrc,
+            ntp_time(unix_s),
+            slot.timestamp_at(now) & 0xFFFF_FFFF,
+            self.packets,
+            self.octets,
+        )
+
+
+@dataclass(slots=True)
+class Reported:
+    """What a listener on stage last said of its reception."""
+
+    fraction_lost: float = 0.0
+    packets_lost: int = 0
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Listener:
+    """One listening session. `feeds` has one per slot of its program."""
+
+    session: str
+    participant: str
+    payload_type: int
+    on_stage: bool
+    feeds: list[Feed]
+    reported: dict[int, Reported] = field(default_factory=dict)
+    """By SSRC."""
+
+
+class Program:
+    """`size` slots and who listens to them."""
+
+    def __init__(
+        self,
+        size: int,
+        tuning: Tuning,
+        packing: int,
+        new_ssrc: Callable[[], int],
+        rng: random.Random,
+    ) -> None:
+        self.size = size
+        self.selector = SpeakerSelector(size, tuning)
+        self.lanes = [Lane(new_ssrc(), packing, rng) for _ in range(size)]
+        self.audience: dict[str, Listener] = {}
+        self.stage: dict[str, Listener] = {}
+
+    @property
+    def ssrcs(self) -> tuple[int, ...]:
+        return tuple(lane.slot.ssrc for lane in self.lanes)
+
+    def deadline(self) -> float | None:
+        """When the selection or a packer has something to do."""
+        times = [self.selector.deadline(), *(lane.packer.deadline() for lane in self.lanes)]
+        return min((at for at in times if at is not None), default=None)
