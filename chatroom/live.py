@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import random
@@ -53,13 +54,14 @@ class Subscription:
     """What `Live.unsubscribe` takes."""
 
     channel: str
-    deliver: Callable[[bytes], None] = field(repr=False)
+    deliver: Callable[[Any], None] = field(repr=False)
     on_gap: GapCallback | None = field(repr=False)
 
 
 @dataclass(eq=False)
 class _Channel:
     name: str
+    decode: Callable[[bytes], Any]
     subscriptions: list[Subscription] = field(default_factory=list)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -79,6 +81,7 @@ class Live:
         self._wanted = asyncio.Event()
         self.reconnects = 0
         self.bad_messages = 0
+        self.failures = 0
 
     @property
     def connected(self) -> bool:
@@ -93,32 +96,26 @@ class Live:
         """Follow a room's events. Whatever is published after this returns is delivered. Raises
         Unavailable where Redis does not answer in time; nothing is subscribed then."""
 
-        def deliver(data: bytes) -> None:
-            callback(*bus.decode_event(data))
-
-        return await self._subscribe(keys.live(room), deliver, on_gap)
+        return await self._subscribe(
+            keys.live(room), bus.decode_event, lambda stamped: callback(*stamped), on_gap
+        )
 
     async def subscribe_media(
         self, room: str, callback: MediaCallback, on_gap: GapCallback | None = None
     ) -> Subscription:
         """Follow a room's sound: batches of frames, and notes on the speakers."""
-
-        def deliver(data: bytes) -> None:
-            callback(bus.decode_media(data))
-
-        return await self._subscribe(keys.media(room), deliver, on_gap)
+        return await self._subscribe(keys.media(room), bus.decode_media, callback, on_gap)
 
     async def subscribe_status(
         self, callback: StatusCallback, on_gap: GapCallback | None = None
     ) -> Subscription:
         """Follow how far the captions are, for all rooms."""
 
-        def deliver(data: bytes) -> None:
-            _, event = bus.decode_event(data)
-            if isinstance(event, CaptionsStatusChanged):
-                callback(event.status)
+        def deliver(stamped: tuple[str | None, Event]) -> None:
+            if isinstance(stamped[1], CaptionsStatusChanged):
+                callback(stamped[1].status)
 
-        return await self._subscribe(keys.STATUS_CHANNEL, deliver, on_gap)
+        return await self._subscribe(keys.STATUS_CHANNEL, bus.decode_event, deliver, on_gap)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Deliver nothing more to it, from now on. Doing it twice is harmless."""
@@ -144,12 +141,16 @@ class Live:
     # ------------------------------------------------------------------------- inside
 
     async def _subscribe(
-        self, name: str, deliver: Callable[[bytes], None], on_gap: GapCallback | None
+        self,
+        name: str,
+        decode: Callable[[bytes], Any],
+        deliver: Callable[[Any], None],
+        on_gap: GapCallback | None,
     ) -> Subscription:
         subscription = Subscription(name, deliver, on_gap)
         channel = self._channels.get(name)
         if channel is None:
-            channel = self._channels[name] = _Channel(name)
+            channel = self._channels[name] = _Channel(name, decode)
             channel.subscriptions.append(subscription)
             self._wanted.set()
             if self._task is None or self._task.done():
@@ -190,10 +191,11 @@ class Live:
                     await connection.connect()  # type: ignore[no-untyped-call]
                 await self._read(connection, lost)
             except _LOST as error:
-                if self._connection is connection:
+                stood = self._connection is connection
+                if stood:
                     wait = BACKOFF_S[0]
                 self.reconnects += 1
-                if not lost or self.reconnects.bit_count() == 1:
+                if stood or self.reconnects.bit_count() == 1:
                     log.warning("No connection to Redis: %s", error or type(error).__name__)
                 lost = True
             finally:
@@ -254,9 +256,8 @@ class Live:
         """Whether it answers a command of ours."""
         match answer:
             case [b"smessage", bytes(name), bytes(data)]:
-                channel = self._channels.get(text(name))
-                for subscription in list(channel.subscriptions) if channel else []:
-                    self._deliver(subscription, data)
+                if channel := self._channels.get(text(name)):
+                    self._deliver(channel, data)
             case [b"ssubscribe", *_] | [b"sunsubscribe", *_]:
                 expected = self._asked.popleft() if self._asked else None
                 if expected is not None:
@@ -264,26 +265,33 @@ class Live:
                 return True
         return False
 
-    def _deliver(self, subscription: Subscription, data: bytes) -> None:
+    def _deliver(self, channel: _Channel, data: bytes) -> None:
         try:
-            subscription.deliver(data)
+            message = channel.decode(data)
         except BadMessage as error:
             self.bad_messages += 1
             if self.bad_messages.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ...
                 log.warning(
                     "Dropped message %d that is no bus message, on %s: %s",
                     self.bad_messages,
-                    subscription.channel,
+                    channel.name,
                     error,
                 )
-        except Exception:
-            log.exception("A subscriber of %s failed", subscription.channel)
+            return
+        for subscription in list(channel.subscriptions):
+            self._call(subscription, functools.partial(subscription.deliver, message))
 
     def _report_gap(self, channels: list[_Channel]) -> None:
         for channel in channels:
             for subscription in list(channel.subscriptions):
                 if subscription.on_gap is not None:
-                    try:
-                        subscription.on_gap()
-                    except Exception:
-                        log.exception("A subscriber of %s failed at a gap", subscription.channel)
+                    self._call(subscription, subscription.on_gap)
+
+    def _call(self, subscription: Subscription, what: Callable[[], None]) -> None:
+        """One subscriber's failure is its own: the others and the connection go on."""
+        try:
+            what()
+        except Exception:
+            self.failures += 1
+            if self.failures.bit_count() == 1:
+                log.exception("A subscriber of %s failed", subscription.channel)
