@@ -38,7 +38,7 @@ function draw() {
   $("languages").hidden = others.length === 0;
   // The server takes 20 languages.
   add.disabled = others.length >= 19;
-  if (created) $("created-title").textContent = t("created.title", { title: created.room.title });
+  if (created) $("created-title").textContent = t("created.title");
 }
 
 /** @param {string} language */
@@ -136,4 +136,5 @@ hostName.value = localStorage.getItem("name") ?? "";
 i18n.onLanguage(draw);
 await i18n.start();
 copyButtons(() => t("copy.copied"));
-title.focus();
+// On a small screen the keyboard would hide what the page is about.
+if (matchMedia("(min-width: 900px)").matches) title.focus();

@@ -53,6 +53,8 @@ export class JoinScreen {
     $("screen-join").hidden = false;
     clearInterval(this.#refresh);
     this.#refresh = setInterval(() => void this.#look(), REFRESH_MS);
+    // On a small screen the focus would scroll what the room is about out of sight.
+    if (!matchMedia("(min-width: 860px)").matches) return;
     if (pass?.host || this.#name.value) this.#button.focus();
     else this.#name.focus();
   }
