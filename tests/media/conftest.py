@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import contextlib
+import functools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,10 +20,11 @@ OpenPlane = Callable[..., Awaitable[Plane]]
 
 def _planes() -> dict[str, OpenPlane]:
     planes: dict[str, OpenPlane] = {"python": open_python_plane}
-    if importlib.util.find_spec("media.plane_native") is not None:
+    with contextlib.suppress(ImportError):  # where the extension was not built
         from media.plane_native import open_native_plane
 
         planes["native"] = open_native_plane
+        planes["native-openssl"] = functools.partial(open_native_plane, openssl_only=True)
     return planes
 
 

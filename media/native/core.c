@@ -1,0 +1,182 @@
+/* Opening, closing and counting: see core.h, and internal.h for who holds which lock. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static bool shard_init(struct plane *p, struct shard *s) {
+    pthread_condattr_t monotonic;
+    s->plane = p;
+    s->end = &s->jobs;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return outbox_init(s);
+}
+
+static void stop_threads(struct plane *p) {
+    for (int i = 0; i < p->shards_started; i++) {
+        struct shard *s = &p->shards[i];
+        pthread_mutex_lock(&s->lock);
+        s->stop = true;
+        s->stop_at = now_s() + 1;
+        pthread_cond_signal(&s->wake);
+        pthread_mutex_unlock(&s->lock);
+    }
+    for (int i = 0; i < p->shards_started; i++)
+        pthread_join(p->shards[i].thread, NULL);
+    if (p->stop_fd >= 0)
+        eventfd_write(p->stop_fd, 1);
+    for (int i = 0; i < p->receivers_started; i++)
+        pthread_join(p->receivers[i].thread, NULL);
+}
+
+static void release(struct plane *p) {
+    for (int i = 0; i < p->shard_count; i++) {
+        struct shard *s = &p->shards[i];
+        outbox_free(s);
+        crypt_wipe(&s->scratch);
+        pthread_cond_destroy(&s->wake);
+        pthread_mutex_destroy(&s->lock);
+    }
+    for (int i = 0; i < p->socket_count; i++)
+        receiver_free(&p->receivers[i]);
+    table_free(&p->by_handle);
+    table_free(&p->by_ufrag);
+    table_free(&p->by_address);
+    table_free(&p->groups);
+    free(p->all);
+    crypt_wipe(&p->scratch);
+    events_free(&p->events);
+    if (p->stop_fd >= 0)
+        close(p->stop_fd);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}
+
+/* The threads must not take the signals that Python waits for. */
+static bool start_threads(struct plane *p) {
+    sigset_t all, before;
+    bool ok = true;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (int i = 0; ok && i < p->shard_count; i++)
+        if ((ok = shard_start(&p->shards[i])))
+            p->shards_started++;
+    for (int i = 0; ok && i < p->socket_count; i++)
+        if ((ok = receiver_start(&p->receivers[i])))
+            p->receivers_started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+plane *plane_open(const int *sockets, int count, const plane_options *options) {
+    if (count < 1 || count > MAX_SOCKETS) {
+        errno = EINVAL;
+        return NULL;
+    }
+    struct plane *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
+    if (p == NULL)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->options = *options;
+    p->next_handle = 1;
+    p->socket_count = count;
+    p->random = 2463534242u;
+    pthread_mutex_init(&p->lock, NULL);
+    for (int i = 0; i < count; i++) {
+        p->sockets[i] = sockets[i];
+        p->receivers[i].plane = p;
+        p->receivers[i].socket = (uint8_t)i;
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = options->sending_threads > 0 ? options->sending_threads : (int)cores;
+    p->shard_count = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
+    bool ok = true;
+    for (int i = 0; i < p->shard_count; i++)
+        ok = shard_init(p, &p->shards[i]) && ok;
+    p->stop_fd = eventfd(0, EFD_CLOEXEC);
+    ok = events_init(&p->events, options->queue_bytes) && ok && p->stop_fd >= 0 &&
+         getrandom(&p->seed, sizeof p->seed, 0) == (ssize_t)sizeof p->seed;
+    if (ok && start_threads(p))
+        return p;
+    int error = errno;
+    stop_threads(p);
+    release(p);
+    errno = error;
+    return NULL;
+}
+
+void plane_close(plane *p) {
+    stop_threads(p);
+    /* alone from here on */
+    while (p->peer_count > 0)
+        plane_remove_peer(p, p->all[p->peer_count - 1]->handle);
+    for (size_t i = 0; p->groups.slots != NULL && i <= p->groups.mask; i++)
+        if (p->groups.slots[i].value != NULL)
+            group_free(p, p->groups.slots[i].value);
+    for (int i = 0; i < p->socket_count; i++)
+        close(p->sockets[i]);
+    release(p);
+}
+
+int plane_event_fd(const plane *p) { return p->events.fd; }
+int plane_sending_threads(const plane *p) { return p->shard_count; }
+
+size_t plane_drain(plane *p, uint8_t *out, size_t capacity) {
+    return events_drain(&p->events, out, capacity);
+}
+
+#define READ(what) out->what = atomic_load_explicit(&p->counters.what, memory_order_relaxed)
+
+void plane_read_counters(plane *p, plane_counters *out) {
+    READ(packets_sent);
+    READ(bytes_sent);
+    READ(packets_received);
+    READ(bytes_received);
+    READ(send_blocked);
+    READ(retransmitted);
+    READ(retransmissions_refused);
+    READ(stun_malformed);
+    READ(stun_unknown_peer);
+    READ(stun_bad_integrity);
+    READ(dtls_unknown_peer);
+    READ(srtp_unknown_peer);
+    READ(srtp_no_keys);
+    READ(srtp_auth);
+    READ(srtp_replay);
+    READ(srtcp_auth);
+    READ(rtp_malformed);
+    READ(rtp_too_many_sources);
+    READ(not_webrtc);
+    READ(queue_full);
+    READ(group_packets_queued);
+    pthread_mutex_lock(&p->lock);
+    out->peers = p->peer_count;
+    out->groups = p->groups.count;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static uint64_t thread_ns(pthread_t thread) {
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void plane_cpu(plane *p, uint64_t *sending_ns, uint64_t *receiving_ns) {
+    *sending_ns = *receiving_ns = 0;
+    for (int i = 0; i < p->shards_started; i++)
+        *sending_ns += thread_ns(p->shards[i].thread);
+    for (int i = 0; i < p->receivers_started; i++)
+        *receiving_ns += thread_ns(p->receivers[i].thread);
+}
