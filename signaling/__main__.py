@@ -21,11 +21,7 @@ log = logging.getLogger("chatroom")
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when all went well, 1 when something could not be had, 2 when it was asked wrongly."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["models"]:
-        from translate import cli
-
-        return cli.main(arguments[1:])
-    options = _parser().parse_args(arguments)
+    options = _parser(arguments).parse_args(arguments)
     if options.command == "config":
         from signaling.config_docs import default_file
 
@@ -35,6 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         loaded = configuration.load(options.config)
         if options.command == "worker":
             return _worker(loaded, child=options.child)
+        if options.command == "models":
+            from translate import cli
+
+            root = options.root or Path(loaded.captions.models)
+            return cli.run(
+                options,
+                root,
+                mirror=loaded.captions.mirror,
+                defaults=loaded.captions.fetch_models or None,
+            )
         return _serve(loaded, options)
     except (ConfigError, ChatroomError, OSError) as error:
         print(f"chatroom: {error}", file=sys.stderr)
@@ -43,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chatroom", description="Live audio rooms with translated captions."
     )
@@ -59,7 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--config", type=Path, metavar="FILE", help=file_help)
     worker.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
 
-    commands.add_parser("models", help="list, fetch and check speech and translation models")
+    if "models" in arguments:
+        # Their options live with the models, whose modules the other commands do not need.
+        from translate import cli
+
+        models = cli.add_parser(commands)
+        models.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+        models.add_argument(
+            "--root", type=Path, metavar="DIR", help="models' directory, over captions.models"
+        )
+    else:
+        commands.add_parser("models", help="list, fetch and check the models of the captions")
     commands.add_parser("config", help="print the default configuration file")
     return parser
 
@@ -137,10 +153,9 @@ async def _run_worker(loaded: Config) -> None:
     import os
     import socket
 
-    from translate.worker import Worker
-
     from chatroom.live import Live
     from chatroom.store import Store, connect_redis
+    from translate.worker import Worker
 
     stopping = _on_signal()
     client = connect_redis(loaded.redis)

@@ -24,6 +24,18 @@ CLOSE_ENDED = 4410
 CLOSE_TOO_MANY = 4429
 CLOSE_UNAVAILABLE = 4503
 
+CLOSE_CODES = {
+    CLOSE_GOING_AWAY: "the server is stopping; come back with the cursor",
+    CLOSE_POLICY: "messages that cannot be understood, repeatedly, or no `hello`",
+    CLOSE_UNAUTHORIZED: "no good token: join again",
+    CLOSE_FORBIDDEN: "the token is for another room, or the participant was removed",
+    CLOSE_NOT_FOUND: "no such room",
+    CLOSE_ENDED: "the room has ended",
+    CLOSE_TOO_MANY: "commands too quickly, repeatedly",
+    CLOSE_UNAVAILABLE: "Redis cannot be reached; come back with the cursor",
+}
+"""Close codes with their meaning, for the protocol's page."""
+
 
 @dataclass(slots=True)
 class SocketStats:

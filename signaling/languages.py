@@ -89,6 +89,9 @@ class Languages(Record, frozen=True):
     captions_status: CaptionsStatus
 
 
+RECORDS: tuple[type[Record], ...] = (LanguageInfo, Languages)
+
+
 def languages(status: CaptionsStatus) -> Languages:
     """Every language that has a name or a model."""
     sources: dict[str, list[str]] = {}

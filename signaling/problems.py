@@ -26,10 +26,14 @@ TYPE_PREFIX = "urn:chatroom:problem:"
 
 
 class UnsupportedMediaType(ChatroomError):
+    """A body of another content type than the address takes."""
+
     code = "unsupported_media_type"
 
 
 class MethodNotAllowed(ChatroomError):
+    """The address does not take this method."""
+
     code = "method_not_allowed"
 
 
@@ -73,7 +77,10 @@ STATUS: dict[str, int] = {
     "room_full": 503,
     "too_many_requests": 429,
     "language_unavailable": 422,
+    "lease_lost": 409,
+    "translation_rejected": 422,
     "unavailable": 503,
+    "model_unavailable": 503,
     "unsupported_media_type": 415,
     "method_not_allowed": 405,
     "precondition_failed": 412,
