@@ -37,8 +37,25 @@ _ALIASES = {"nb": "no", "iw": "he", "fil": "tl", "jv": "jw", "cmn": "zh", "in": 
 _TOKENS_A_SECOND = 10
 _TOKENS_A_SECOND_BYTES = 40
 _BYTEWISE = frozenset(
-    "am as bn bo gu hi hy ka km kn lo ml mr my ne pa sa sd si ta te th ur yi he ar fa ps".split()
+    {"am", "ar", "as", "bn", "bo", "fa", "gu", "he", "hi", "hy", "ka", "km", "kn"}
 )
+_BYTEWISE |= {
+    "lo",
+    "ml",
+    "mr",
+    "my",
+    "ne",
+    "pa",
+    "ps",
+    "sa",
+    "sd",
+    "si",
+    "ta",
+    "te",
+    "th",
+    "ur",
+    "yi",
+}
 
 _UNLIKELY = -1.0
 """Mean log probability of a token below which text is doubted."""
