@@ -185,13 +185,14 @@ class Live:
             if not self._channels:
                 self._wanted.clear()
                 await self._wanted.wait()
-            connection = self._new_connection()
+            connection = None
             try:
+                connection = self._new_connection()
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()  # type: ignore[no-untyped-call]
                 await self._read(connection, lost)
             except _LOST as error:
-                stood = self._connection is connection
+                stood = self._connection is not None
                 if stood:
                     wait = BACKOFF_S[0]
                 self.reconnects += 1
@@ -203,8 +204,9 @@ class Live:
                 self._asked.clear()
                 for channel in self._channels.values():
                     channel.ready.clear()
-                with contextlib.suppress(*_LOST):
-                    await connection.disconnect(nowait=True)
+                if connection is not None:
+                    with contextlib.suppress(*_LOST):
+                        await connection.disconnect(nowait=True)
             await asyncio.sleep(wait * random.uniform(0.75, 1.25))
             wait = min(wait * 2, BACKOFF_S[1])
 
@@ -212,7 +214,8 @@ class Live:
         """One like the pool's, beside it: RESP2, where everything published comes as a plain
         answer; no timeout on reading, since silence is normal here."""
         options = {
-            **self._pool.connection_kwargs,
+            # RESP2 refuses the handlers of a managed service's notifications.
+            **{k: v for k, v in self._pool.connection_kwargs.items() if "maint_" not in k},
             "protocol": 2,
             "socket_timeout": None,
             "socket_connect_timeout": self._timeout_s,

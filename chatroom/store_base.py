@@ -42,6 +42,7 @@ def connect_redis(settings: RedisSettings, url: str | None = None) -> redis.asyn
         socket_timeout=settings.timeout_s,
         socket_connect_timeout=settings.timeout_s,
         decode_responses=False,
+        protocol=2,  # nothing here needs RESP3, whose push messages some calls would have to skip
         # One more try: a connection that lay idle over a restart of the server is found dead
         # only by using it. The store's own deadline ends what takes longer.
         retry=Retry(NoBackoff(), 1),
@@ -63,6 +64,10 @@ class StoreBase:
         self.settings = settings or RoomSettings()
         self.timeout_s = timeout_s
         self._scripts: dict[str, Any] = {}
+
+    async def ping(self) -> None:
+        """Raises Unavailable, with the cause in its text, where there is nobody to talk to."""
+        await self._call("PING")
 
     @asynccontextmanager
     async def _reachable(self) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """Names in Redis: one hash tag a room, and nothing but ids gets into them."""
 
 import pytest
+from redis.crc import key_slot
 
 from chatroom import ids, keys
 from chatroom.errors import RoomNotFound
@@ -21,6 +22,11 @@ def test_names_of_a_room_differ_and_share_its_tag() -> None:
     names = {name("abc") for name in OF_ROOMS}
     assert len(names) == len(OF_ROOMS)
     assert all(name.startswith("room:{abc}:") for name in names)
+    assert len({key_slot(name.encode()) for name in names}) == 1
+
+
+def test_status_and_its_channel_lie_on_one_node() -> None:
+    assert key_slot(keys.CAPTIONS_STATUS.encode()) == key_slot(keys.STATUS_CHANNEL.encode())
 
 
 @pytest.mark.parametrize("room", ["", "a}b", "a b", "a\nb", "ü", "x" * 65, "{", "a:b", "a\x00"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import pathlib
+import urllib.parse
 from collections.abc import Callable
 
 import pytest
@@ -176,6 +177,41 @@ async def test_it_comes_back_when_the_connection_is_cut(
     await store.publish_live("r", Presence(1))
     await store.publish_media("r", [FRAME])
     await until(lambda: bool(log.events and log.media))
+
+
+async def test_over_tcp_with_a_name_and_a_password(
+    redis: Redis, redis_server: EmbeddedRedis
+) -> None:
+    """What an operator configures: the server's socket behind a TCP port."""
+    await redis.execute_command("ACL", "SETUSER", "op", "on", ">s3cret", "~*", "&*", "+@all")
+    path = urllib.parse.unquote(redis_server.url.removeprefix("unix://"))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await asyncio.open_unix_connection(path)
+        await asyncio.gather(pump(reader, downstream), pump(upstream, writer))
+
+    proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
+    try:
+        client = connect_redis(RedisSettings(f"redis://op:s3cret@127.0.0.1:{port}/0", timeout_s=10))
+        async with contextlib.aclosing(client), contextlib.aclosing(Live(client)) as subject:
+            log = Log()
+            await subject.subscribe("r", log.event)
+            await Store(client, timeout_s=15).publish_live("r", Presence(1))
+            await until(lambda: bool(log.events))
+        client = connect_redis(RedisSettings(f"redis://op:wrong@127.0.0.1:{port}/0", timeout_s=10))
+        async with contextlib.aclosing(client):
+            with pytest.raises(Unavailable, match="Authentication"):
+                await Store(client, timeout_s=15).ping()
+    finally:
+        proxy.close()
+        await redis.execute_command("ACL", "DELUSER", "op")
 
 
 async def test_it_survives_a_restart_of_the_server(tmp_path: pathlib.Path) -> None:
