@@ -20,9 +20,9 @@ IMAGES = ROOT / "docs" / "img"
 
 
 @contextlib.contextmanager
-def server(**settings: object) -> Iterator[str]:
+def server(**settings: object) -> Iterator[tuple[str, int]]:
     """A `chatroom serve` of its own on a free port, with a temporary data directory; yields its
-    URL. Keyword arguments are settings, as `media_plane="native"`."""
+    URL and process id. Keyword arguments are settings, as `media_plane="native"`."""
     with tempfile.TemporaryDirectory(prefix="chatroom-bench-") as folder:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CHATROOM_")}
         defaults = {"redis_data_dir": folder, "media_port": 0, "media_advertise": "127.0.0.1"}
@@ -34,7 +34,7 @@ def server(**settings: object) -> Iterator[str]:
                 command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
             try:
-                yield _url(process, log.name)
+                yield _url(process, log.name), process.pid
             finally:
                 process.terminate()
                 try:

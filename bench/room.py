@@ -17,7 +17,7 @@ from bench.common import IMAGES, machine, server, swarm, table
 
 def measure(listeners: int, seconds: float, rate: float, speakers: int) -> dict[str, object]:
     """One row: a fresh server, `listeners` joined at `rate` a second, then `seconds` of sound."""
-    with server(captions_worker="false", media_max_peers=listeners + 100) as url:
+    with server(server_worker="false", media_max_peers=listeners + 100) as (url, _):
         report = swarm(
             url, listeners=listeners, speakers=speakers, rate=rate, duration=seconds, sample=100
         )

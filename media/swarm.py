@@ -338,6 +338,7 @@ class SwarmPeer:
         self._port.sample(self.client, False)
 
 
+LEVEL_EXTENSION = 1
 MAGIC = b"swrm"
 SPEECH_HEADER = struct.Struct("!B4sHIQ")
 TOC = 0xF8  # CELT, fullband, 20 ms, mono, one frame
@@ -355,13 +356,21 @@ class TestSpeech:
         self.ssrc = secrets.randbits(32)
         self.sent = 0
 
-    def packet(self, level_dbov: int, level_extension: int) -> bytes:
+    @property
+    def attributes(self) -> str:
+        """Lines for the audio section of the offer that publishes this."""
+        return (
+            f"a=extmap:{LEVEL_EXTENSION} urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"
+            f"a=ssrc:{self.ssrc} cname:swarm\r\n"
+        )
+
+    def packet(self, level_dbov: int) -> bytes:
         """The next RTP packet, payload type 111, with an RFC 6464 level."""
         head = struct.pack(
             "!BBHII", 0x90, 111, self.sent & 0xFFFF, self.sent * 960 & 0xFFFFFFFF, self.ssrc
         )
         extension = struct.pack(
-            "!HHBBxx", 0xBEDE, 1, level_extension << 4, 0x80 | level_dbov & 0x7F
+            "!HHBBxx", 0xBEDE, 1, LEVEL_EXTENSION << 4, 0x80 | level_dbov & 0x7F
         )
         payload = SPEECH_HEADER.pack(TOC, MAGIC, self.speaker, self.sent, time.monotonic_ns())
         self.sent += 1

@@ -27,7 +27,6 @@ from media.swarm import SwarmCertificate, SwarmPeer, SwarmPort, TestSpeech, reco
 CONSENT_INTERVAL_S = 8.0
 JOIN_ATTEMPTS = 3
 SDP = {"Content-Type": "application/sdp"}
-AUDIO_LEVEL = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"
 
 
 class SwarmError(Exception):
@@ -226,17 +225,17 @@ class Swarm:
                 await self.post(command, invite, self.host_token)
                 await self.post(command, {"type": "answer_invitation", "accept": True}, token)
             peer = SwarmPeer(self.port, self.plan.listeners + number, self.certificate)
-            offer = peer.offer("sendonly", 1, AUDIO_LEVEL)
+            speech = TestSpeech(number)
+            offer = peer.offer("sendonly", 1, speech.attributes)
             await peer.connect(await self._offer("whip", offer, token), sampled=True)
-            self._tasks.append(asyncio.create_task(self._talk(peer, number)))
+            self._tasks.append(asyncio.create_task(self._talk(peer, speech)))
 
-    async def _talk(self, peer: SwarmPeer, number: int) -> None:
+    async def _talk(self, peer: SwarmPeer, speech: TestSpeech) -> None:
         """One packet every 20 ms; late ones are sent at once, so that none is left out."""
-        speech = TestSpeech(number)
         beginning = time.monotonic()
         checked = beginning
         while True:
-            peer.send_rtp(speech.packet(level_dbov=20 + number, level_extension=1))
+            peer.send_rtp(speech.packet(level_dbov=20 + speech.speaker))
             now = time.monotonic()
             if now - checked > CONSENT_INTERVAL_S:
                 peer.check()
