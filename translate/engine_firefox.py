@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from chatroom.errors import ModelUnavailable
@@ -52,11 +55,15 @@ def _vocabulary(place: Path, prefix: str) -> Path | None:
     return next(iter(sorted(place.glob(f"{prefix}.*.spm"))), None)
 
 
+_Loaded = dict[tuple[str, str], Any]
+_Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+
+
 class FirefoxEngine:
     """Every pair below `<root>/firefox`, loaded when first used.
 
     `fxtranslate` lets its objects be used and freed by nobody but the thread that made them,
-    so they live in the locals of one thread of the engine's own.
+    so they live in the locals of a thread of the engine's own, which ends with the engine.
     """
 
     name = "firefox"
@@ -64,60 +71,75 @@ class FirefoxEngine:
 
     def __init__(self, root: Path) -> None:
         self._folder = root / "firefox"
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="firefox")
-        self._mine = threading.local()
         self._found = find_pairs(self._folder)
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        threading.Thread(target=_serve, args=(self._calls,), name="firefox", daemon=True).start()
+        self._end = weakref.finalize(self, self._calls.put, None)
 
     def pairs(self) -> set[tuple[str, str]]:
         return set(self._found)
 
     def refresh(self) -> None:
         self._found = find_pairs(self._folder)
-        self._thread.submit(self._forget_gone).result()
+        self._run(_keep, frozenset(self._found))
 
     def load(self, source: str, target: str) -> None:
-        self._thread.submit(self._load, source, target).result()
+        self._run(_load, (source, target), self._found[source, target])
 
     def translate(self, texts: list[str], source: str, target: str) -> list[str]:
-        return self._thread.submit(self._translate, texts, source, target).result()
+        lines: list[str] = self._run(
+            _translate, texts, (source, target), self._found[source, target]
+        )
+        return lines
 
     def close(self) -> None:
-        self._thread.submit(lambda: self._loaded().clear())
-        self._thread.shutdown()
+        self._end()
 
-    # ------------------------------------------------------- only on the engine's thread
+    def _run(self, call: Callable[..., Any], *args: Any) -> Any:
+        if not self._end.alive:
+            raise RuntimeError("the engine is closed")
+        future: Future[Any] = Future()
+        self._calls.put((future, call, args))
+        return future.result()
 
-    def _loaded(self) -> dict[tuple[str, str], Any]:
-        if not hasattr(self._mine, "loaded"):
-            self._mine.loaded = {}
-        loaded: dict[tuple[str, str], Any] = self._mine.loaded
-        return loaded
 
-    def _forget_gone(self) -> None:
-        loaded = self._loaded()
-        for pair in loaded.keys() - self._found.keys():
-            del loaded[pair]
-
-    def _load(self, source: str, target: str) -> None:
-        files = self._found[source, target]
-        loaded = self._loaded()
-        if (source, target) in loaded:
-            return
+def _serve(calls: SimpleQueue[_Call | None]) -> None:
+    loaded: _Loaded = {}
+    while (item := calls.get()) is not None:
+        future, call, args = item
         try:
-            from fxtranslate import Translator
+            future.set_result(call(loaded, *args))
+        except Exception as error:  # goes to whoever asked
+            future.set_exception(error)
+        del item, future, call, args
+    loaded.clear()
 
-            loaded[source, target] = Translator(
-                files.model.read_bytes(),
-                files.source_vocabulary.read_bytes(),
-                files.target_vocabulary.read_bytes(),
-            )
-        except (OSError, ValueError, ImportError) as error:
-            raise ModelUnavailable(
-                f"The Firefox model {files.model} cannot be loaded: {error}. "
-                f"Run `chatroom models verify` to see what is wrong."
-            ) from error
 
-    def _translate(self, texts: list[str], source: str, target: str) -> list[str]:
-        self._load(source, target)
-        translator = self._loaded()[source, target]
-        return [translator.translate_long(text) for text in texts]
+def _keep(loaded: _Loaded, pairs: frozenset[tuple[str, str]]) -> None:
+    for pair in loaded.keys() - pairs:
+        del loaded[pair]
+
+
+def _load(loaded: _Loaded, pair: tuple[str, str], files: FirefoxFiles) -> None:
+    if pair in loaded:
+        return
+    try:
+        from fxtranslate import Translator
+
+        loaded[pair] = Translator(
+            files.model.read_bytes(),
+            files.source_vocabulary.read_bytes(),
+            files.target_vocabulary.read_bytes(),
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelUnavailable(
+            f"The Firefox model {files.model} cannot be loaded: {error}. "
+            f"Run `chatroom models verify` to see what is wrong."
+        ) from error
+
+
+def _translate(
+    loaded: _Loaded, texts: list[str], pair: tuple[str, str], files: FirefoxFiles
+) -> list[str]:
+    _load(loaded, pair, files)
+    return [loaded[pair].translate_long(text) for text in texts]

@@ -53,11 +53,15 @@ _SCRIPTS = {
 _DENSE = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "KATAKANA-HIRAGANA"}
 _DENSITY = 3.0
 
+# What a model says when it speaks for itself. Narrow on purpose: people say that they are sorry.
 _LEAKS = re.compile(
-    r"^(as an ai|i('m| am) sorry|sorry, (but )?i can|i can('|no)t (help|assist)|certainly[!,]|"
-    r"sure[!,]|here('s| is) the translation|translation:|```|"
-    r"作为一个?(ai|人工智能)|(很|非常)?抱歉，(但)?我(无法|不能)|对不起，(但)?我(无法|不能)|以下是翻译|翻译[:：]|"
-    r"como (una? )?(ia|inteligencia artificial)|lo siento, (pero )?no puedo)",
+    r"^(as an ai\b|(i'm sorry, |sorry, )?(but )?i (can't|cannot|can not|am unable to) "
+    r"(assist|help|comply|fulfil)|here('s| is) (the|a|your) (translation|poem|code|story)|"
+    r"translation:|```|"
+    r"作为一?[个名款]?(ai|人工智能|语言模型)|(抱歉|对不起)，(但)?我(无法|不能)(回答|协助|提供|满足|帮)|"
+    r"(以下|这)是(翻译|译文)|(翻译|译文)[:：]|"
+    r"como (una? )?(ia|inteligencia artificial|modelo de lenguaje)\b|"
+    r"lo siento, (pero )?no puedo (ayudar|responder))",
     re.IGNORECASE,
 )
 
@@ -140,6 +144,8 @@ def why_not_translation(original: str, answer: str, target: str, *, strict: bool
         return "the answer is far longer than what was said"
     if not strict:
         return None
+    if meant > 24 and answer.strip().casefold() == original.strip().casefold():
+        return "the answer is the original"
     if meant > 24 and said < 0.2 * meant:
         return "the answer is far shorter than what was said"
     if _LEAKS.match(answer.strip()) and not _LEAKS.match(original.strip()):
@@ -158,7 +164,7 @@ def _wrong_script(original: str, answer: str, target: str) -> str | None:
     inside = sum(found.get(script, 0) for script in allowed)
     # Names and terms may stay as they were said, so the scripts of the original count half.
     kept = sum(count for script, count in found.items() if script not in allowed)
-    if inside == 0 and scripts(original).keys() == found.keys() and total <= 12:
+    if found.keys() == {"LATIN"} and total <= 12 and len(answer.split()) <= 2:
         return None  # a name, a brand: "WebRTC" stays "WebRTC"
     dense = allowed <= _DENSE
     share = inside * (_DENSITY if dense else 1.0)
