@@ -25,7 +25,7 @@ def server(**settings: object) -> Iterator[tuple[str, int]]:
     URL and process id. Keyword arguments are settings, as `media_plane="native"`."""
     with tempfile.TemporaryDirectory(prefix="chatroom-bench-") as folder:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CHATROOM_")}
-        defaults = {"redis_data_dir": folder, "media_port": 0, "media_advertise": "127.0.0.1"}
+        defaults = {"redis_data": folder, "media_port": 0, "media_advertise": "127.0.0.1"}
         for key, value in {**defaults, **settings}.items():
             environment[f"CHATROOM_{key.upper()}"] = str(value)
         command = [sys.executable, "-m", "signaling", "serve", "--host", "127.0.0.1", "--port", "0"]

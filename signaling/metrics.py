@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+import resource
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -59,6 +62,17 @@ def samples(context: Context) -> Iterator[Sample]:
         yield "captions_state", {"state": state}, float(hub.status.state == state)
     yield "captions_behind_seconds", {}, hub.status.behind_ms / 1000
     yield from flatten("media", context.media.stats())
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield "process_cpu_seconds_total", {}, usage.ru_utime + usage.ru_stime
+    yield "process_resident_memory_bytes", {}, _resident_bytes()
+
+
+def _resident_bytes() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return math.nan
+    return pages * resource.getpagesize()
 
 
 def flatten(prefix: str, value: Any, labels: Mapping[str, str] | None = None) -> Iterator[Sample]:
@@ -78,10 +92,11 @@ def flatten(prefix: str, value: Any, labels: Mapping[str, str] | None = None) ->
 
 
 def render(found: Iterator[Sample]) -> str:
-    """The text; samples of one name stand together. Names ending in `_total` are counters."""
+    """The text; samples of one name stand together. Names ending in `_total` are counters, and
+    the process's own have the names that every exporter gives them."""
     families: dict[str, list[str]] = {}
     for name, labels, value in found:
-        full = f"chatroom_{name}"
+        full = name if name.startswith("process_") else f"chatroom_{name}"
         inside = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
         shown = f"{value:.10g}"
         families.setdefault(full, []).append(

@@ -376,11 +376,9 @@ def _all(lists: Iterable[list[float]]) -> Iterable[float]:
         yield from one
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: Any, help: str) -> None:
     """Declare `chatroom swarm` on the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "swarm", help="load a room of your own server with listeners and report how they fare"
-    )
+    parser: argparse.ArgumentParser = subparsers.add_parser("swarm", help=help)
     add = parser.add_argument
     add("--url", default="http://127.0.0.1:8080", help="the server (default %(default)s)")
     add("--room", help="the room's id; without it a new room is made")
