@@ -17,7 +17,7 @@ from chatroom.errors import BadMessage
 from chatroom.protocol import Event, Record, StageMember, type_of
 
 VERSION = 1
-MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_DEPTH_ITEMS = 65_536
 MAX_FRAMES = 512
 MAX_PAYLOAD_BYTES = 1500

@@ -15,13 +15,13 @@ class RoomSettings:
         16, "How many people may be on stage at once, the host counted.", minimum=1, maximum=100
     )
     hands_limit: int = setting(
-        200, "How many hands may be up at once; more get an error.", minimum=1, maximum=10_000
+        200, "How many hands may be up at once; more get an error.", minimum=1, maximum=1000
     )
     removed_limit: int = setting(
         1000,
         "How many removed people a room remembers; the longest gone is forgotten first.",
         minimum=1,
-        maximum=100_000,
+        maximum=10_000,
     )
     event_history: int = setting(
         2000,
@@ -31,7 +31,7 @@ class RoomSettings:
         maximum=1_000_000,
     )
     caption_history: int = setting(
-        200, "Final captions kept per room for late joiners.", minimum=1, maximum=100_000
+        200, "Final captions kept per room for late joiners.", minimum=1, maximum=1000
     )
     ended_ttl_s: int = setting(
         3600,

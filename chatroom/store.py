@@ -10,15 +10,20 @@ for text that cannot be a room's id. `now` is unix time in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 import msgspec
+import redis.asyncio
 
 from chatroom import bus, keys
 from chatroom.errors import BadMessage, CursorTooOld, RoomNotFound, Unavailable
 from chatroom.ids import new_room_id
 from chatroom.protocol import Command, Event, RoomDraft
 from chatroom.room import Actor, Outcome, Room, apply, new_room
+from chatroom.room_settings import RoomSettings
 from chatroom.store_base import connect_redis, text
 from chatroom.store_captions import CaptionStore
 from chatroom.store_leases import LeaseStore
@@ -29,12 +34,25 @@ __all__ = ["Store", "connect_redis"]
 _ATTEMPTS = 50
 """Tries before a change that others keep overtaking is given up."""
 
+_CROWDED = "The room is being changed by too many at once."
+
 Stamped = tuple[str, Event]
 """A cursor and its event."""
 
 
 class Store(CaptionStore, PresenceStore, LeaseStore):
     """The store's whole face; captions, presence and leases are in their own modules."""
+
+    def __init__(
+        self,
+        redis: redis.asyncio.Redis,
+        settings: RoomSettings | None = None,
+        *,
+        timeout_s: float = 3.0,
+    ) -> None:
+        """`timeout_s` is the deadline of each call to Redis."""
+        super().__init__(redis, settings, timeout_s=timeout_s)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # ------------------------------------------------------------------------- rooms
 
@@ -61,16 +79,17 @@ class Store(CaptionStore, PresenceStore, LeaseStore):
     ) -> tuple[Room, list[Stamped]]:
         """The same with any pure step, for example `chatroom.room.connect`. `step` may be called
         several times, each time with a newer room."""
-        for _ in range(_ATTEMPTS):
-            before, version = await self._load(room)
-            after, events = step(before)
-            if after == before:
-                # Nothing to keep; what there is to say (an invitation repeated) is still said.
-                return after, [(await self.append(room, e), e) for e in events]
-            cursors = await self._commit(before, version, after, events)
-            if cursors is not None:
-                return after, list(zip(cursors, events, strict=True))
-        raise Unavailable("The room is being changed by too many at once.", retry_after_s=1)
+        async with self._turn(room):
+            for _ in range(_ATTEMPTS):
+                before, version = await self._load(room)
+                after, events = step(before)
+                if after == before:
+                    # Nothing to keep; what there is to say (an invitation repeated) is said.
+                    return after, [(await self.append(room, e), e) for e in events]
+                cursors = await self._commit(before, version, after, events)
+                if cursors is not None:
+                    return after, list(zip(cursors, events, strict=True))
+        raise Unavailable(_CROWDED, retry_after_s=1)
 
     # ------------------------------------------------------------------------ events
 
@@ -113,6 +132,23 @@ class Store(CaptionStore, PresenceStore, LeaseStore):
         return [(text(id_), bus.decode_event(fields[1])[1]) for id_, fields in entries]
 
     # ------------------------------------------------------------------------ inside
+
+    @asynccontextmanager
+    async def _turn(self, room: str) -> AsyncIterator[None]:
+        """One change of a room at a time in this process: a thousand hands raised at once must
+        not overtake one another a million times. Across nodes the version decides."""
+        lock = self._turns.get(room)
+        if lock is None:
+            lock = self._turns[room] = asyncio.Lock()
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await lock.acquire()
+        except TimeoutError:
+            raise Unavailable(_CROWDED, retry_after_s=1) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def _load(self, room: str) -> tuple[Room, int]:
         version, data = await self._call("HMGET", keys.state(room), "v", "d")

@@ -13,6 +13,7 @@ from chatroom.bus import FrameBatch, MediaFrame, SpeakerChanged
 from chatroom.errors import BadMessage
 from chatroom.protocol import (
     EVENTS,
+    MAX_NAME,
     Caption,
     CaptionPosted,
     CaptionsStatus,
@@ -30,6 +31,8 @@ from chatroom.protocol import (
     Talking,
     type_of,
 )
+from chatroom.room_settings import RoomSettings
+from chatroom.settings import setting_info
 
 FRAME = MediaFrame("node", "ann", 70_000, 1 << 40, 1_700_000_000_000, 30, b"\x78abc")
 
@@ -170,6 +173,17 @@ def test_unknown_version_says_which_is_known() -> None:
 def test_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(BadMessage, match="at most"):
         bus.unpack(bytes(bus.MAX_MESSAGE_BYTES + 1))
+
+
+def test_the_largest_that_settings_allow_fits() -> None:
+    hand = Hand("p" * 32, "\U0001f600" * MAX_NAME, "zh-Hant-x-longest-tag", 2**40, invited=True)
+    limit = setting_info(RoomSettings.__dataclass_fields__["hands_limit"]).maximum
+    assert limit is not None
+    hands = HandsChanged([hand] * int(limit), int(limit))
+    assert bus.decode_event(bus.encode_event(hands)) == (None, hands)
+    frame = MediaFrame("n" * 40, "p" * 32, 2**48, 2**60, 2**50, 127, bytes(1500))
+    batch = FrameBatch([frame] * bus.MAX_FRAMES)
+    assert bus.decode_media(bus.encode_media(batch)) == batch
 
 
 def test_lying_lengths_take_no_memory() -> None:

@@ -18,6 +18,7 @@ from chatroom.errors import (
     RoomEnded,
     RoomNotFound,
     StageFull,
+    TooManyRequests,
     Unavailable,
 )
 from chatroom.protocol import (
@@ -159,6 +160,28 @@ async def test_many_changes_at_once_all_happen(redis: Redis, redis_server: Embed
             *(nodes[n % 2].apply(room, person(n), RaiseHand(), T0) for n in range(20))
         )
         assert len((await nodes[0].load_room(room)).hands) == 20
+
+
+async def test_a_crowd_at_once_on_one_node(store: Store) -> None:
+    room = await new(store)
+    results = await asyncio.gather(
+        *(store.apply(room, person(n), RaiseHand(), T0) for n in range(300)),
+        return_exceptions=True,
+    )
+    refused = [r for r in results if isinstance(r, BaseException)]
+    assert len(refused) == 100
+    assert all(isinstance(r, TooManyRequests) for r in refused)
+    assert [h.participant for h in (await store.load_room(room)).hands] == [
+        f"p{n}" for n in range(200)
+    ]
+
+
+async def test_waiting_for_a_turn_has_an_end(redis: Redis) -> None:
+    subject = Store(redis, timeout_s=0.05)
+    room = await new(Store(redis, timeout_s=15))
+    async with subject._turn(room):
+        with pytest.raises(Unavailable, match="too many at once"):
+            await subject.apply(room, ANN, RaiseHand(), T0)
 
 
 async def test_a_change_that_is_always_overtaken_is_given_up(
