@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 
 from media.peer import MTU, Certificate, Fingerprint, Peer, pack_records, strongest
 from media.plane import Address, Plane, SrtpProfile
+from media.sdp import AnswerSection, make_answer, parse_offer
 from tests.media.client import TestPeer
 from tests.media.conftest import OpenPlane, new_credentials
 
@@ -231,6 +234,54 @@ async def test_a_client_that_is_shown_another_certificate_refuses(server: Server
     await client.check()
     with pytest.raises(ConnectionError):
         await client.handshake()
+
+
+async def test_a_real_aiortc_connection_hears_a_slot(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # aioice leaves loopback out of its candidates; a machine may have nothing else.
+    monkeypatch.setattr("aioice.ice.get_host_addresses", lambda **_: ["127.0.0.1"])
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    tracks: asyncio.Queue[MediaStreamTrack] = asyncio.Queue()
+    connection.on("track", tracks.put_nowait)
+    connection.addTransceiver("audio", "recvonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    offer = parse_offer(connection.localDescription.sdp, kind="listen", max_sections=1)
+    credentials = replace(
+        new_credentials(), remote_ufrag=offer.ice_ufrag, remote_password=offer.ice_pwd
+    )
+    handle = server.plane.add_peer(credentials)
+    server.peers[handle] = Peer(
+        server.plane,
+        handle,
+        CERTIFICATE,
+        offer.fingerprints,
+        offer.dtls_role,
+        on_connected=lambda: server.connected.put_nowait(handle),
+        on_closed=server.closed.put_nowait,
+    )
+    answer = make_answer(
+        offer,
+        credentials=credentials,
+        fingerprints=CERTIFICATE.fingerprints,
+        candidates=[("127.0.0.1", server.plane.port)],
+        sections={0: AnswerSection(77, "room", "room slot0")},
+        ptime_ms=20,
+        maxptime_ms=120,
+    )
+    await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    assert await asyncio.wait_for(server.connected.get(), 10) == handle
+    track = await asyncio.wait_for(tracks.get(), 5)
+    payload_type = offer.accepted[0].payload_type
+    assert payload_type is not None
+    silence = b"\xf8\xff\xfe"
+    for sequence in range(20):
+        head = struct.pack("!BBHII", 0x80, payload_type, sequence, sequence * 960, 77)
+        server.plane.send_rtp(handle, head + silence, sequence)
+    frame = await asyncio.wait_for(track.recv(), 5)
+    assert frame.sample_rate == 48_000
+    await connection.close()
+    assert "closed the connection" in await asyncio.wait_for(server.closed.get(), 5)
 
 
 def test_records_are_packed_whole_into_datagrams() -> None:
