@@ -17,6 +17,8 @@ from signaling.config import Config, ConfigError
 
 log = logging.getLogger("chatroom")
 
+_SWARM_HELP = "fill a room with listeners, and say how they fare"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when all went well, 1 when something could not be had, 2 when it was asked wrongly."""
@@ -27,6 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(default_file())
         return 0
+    if options.command == "swarm":
+        from signaling import swarm
+
+        return swarm.run(options)
     if options.command == "swarm":
         from signaling import swarm
 
@@ -87,6 +93,12 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         swarm.add_parser(commands, swarm_help)
     else:
         commands.add_parser("swarm", help=swarm_help)
+    if "swarm" in arguments:
+        from signaling import swarm
+
+        swarm.add_parser(commands, _SWARM_HELP)
+    else:
+        commands.add_parser("swarm", help=_SWARM_HELP)
     commands.add_parser("config", help="print the default configuration file")
     return parser
 

@@ -72,7 +72,7 @@ class Hub:
         """Follow the captions' status and begin to count."""
         self.media = media
         self._status_subscription = await self.live.subscribe_status(self._status_changed)
-        self._status_changed(await self.store.captions_status())
+        await self._learn_status()
         self._presence = asyncio.create_task(self._count(), name="presence")
 
     async def open(self, room_id: str) -> RoomHub:
@@ -138,13 +138,16 @@ class Hub:
         for room in self.rooms.values():
             room.broadcast(CaptionsStatusChanged(status), None)
 
+    async def _learn_status(self) -> None:
+        # A worker that died says nothing any more; its last word expires.
+        self._status_changed(await self.store.captions_status())
+
     async def _count(self) -> None:
         """Once a second: say who is here, learn the sum, forget rooms that nobody needs."""
         while True:
             await asyncio.sleep(PRESENCE_S)
             try:
-                # A worker that died says nothing any more; its last word expires.
-                self._status_changed(await self.store.captions_status())
+                await self._learn_status()
                 for room in list(self.rooms.values()):
                     await self._count_one(room)
             except ChatroomError as error:
@@ -173,6 +176,7 @@ class Hub:
         subscription = self._subscriptions.pop(room.id, None)
         if subscription is not None:
             await self.live.unsubscribe(subscription)
+        await self.media.close_room(room.id, "nobody is here")
         await room.close(going_away=False)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -14,10 +14,10 @@ DELETE and changed by PATCH. Choices that the RFC leaves open:
 from __future__ import annotations
 
 from aiohttp import web
-from media.port import MediaSession
 
 from chatroom.errors import BadOffer, Forbidden, TooLarge
 from chatroom.roles import Action, may
+from media.events import MediaSession
 from signaling.context import Context, claims_of, of, participant, role_now
 from signaling.problems import (
     PreconditionFailed,
@@ -73,17 +73,14 @@ async def session_options(request: web.Request) -> web.Response:
 
 
 async def publish(request: web.Request) -> web.Response:
-    """WHIP. A participant has one publishing session: a new one replaces the old."""
+    """WHIP. A participant has one publishing session: the port lets a new one replace the old."""
     context = of(request)
     room, claims = await _enter(request)
     if not may(role_now(room, claims), Action.PUBLISH):
         raise Forbidden("Only people on stage may publish; raise a hand to be invited.")
     offer = await _offer(request)
     session = await context.media.publish(room.id, claims.participant, offer)
-    older = room.of_kind("publish", claims.participant)
     here = _remember(room, session, offer)
-    for other in older:
-        await context.hub.hang_up(other.id, "replaced by a newer session")
     # The stage may have changed while the offer was answered.
     await room.refresh()
     room.published(here)
