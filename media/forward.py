@@ -98,6 +98,15 @@ class Forwarder:
         return sum(len(program.audience) for program in self._programs.values())
 
     @property
+    def listeners(self) -> int:
+        """Audience and stage."""
+        return len(self._listeners)
+
+    @property
+    def publishers(self) -> int:
+        return len(self._sources)
+
+    @property
     def idle(self) -> bool:
         """Nobody publishes or listens."""
         return not self._sources and not self._listeners
