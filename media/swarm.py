@@ -198,8 +198,8 @@ class SwarmPeer:
         self._port = port
         self.client = client
         self._certificate = certificate
-        self.ufrag = secrets.token_urlsafe(6)
-        self.password = secrets.token_urlsafe(18)
+        self.ufrag = secrets.token_hex(4)
+        self.password = secrets.token_hex(12)
         self._answer: Answer | None = None
         self._tie_breaker = secrets.randbits(64)
         self._inbox: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()

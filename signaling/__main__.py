@@ -33,10 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         from signaling import swarm
 
         return swarm.run(options)
-    if options.command == "swarm":
-        from signaling import swarm
-
-        return swarm.run(options)
     try:
         loaded = configuration.load(options.config)
         if options.command == "worker":
@@ -86,13 +82,6 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         )
     else:
         commands.add_parser("models", help="list, fetch and check the models of the captions")
-    swarm_help = "load a room of your own server with listeners and report how they fare"
-    if "swarm" in arguments:
-        from signaling import swarm
-
-        swarm.add_parser(commands, swarm_help)
-    else:
-        commands.add_parser("swarm", help=swarm_help)
     if "swarm" in arguments:
         from signaling import swarm
 
