@@ -34,7 +34,7 @@ from media.plane import (
     SrtpKeys,
 )
 from media.plane_group import History, NackAllowance, Receptions
-from media.plane_socket import bind_sockets
+from media.plane_socket import Ancillary, bind_sockets, receive
 from media.plane_srtp import (
     MAX_SRTP_BYTES,
     IndexOutOfStep,
@@ -57,10 +57,11 @@ _LOG_EVERY_S = 10.0
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Route:
-    """How to reach one address, and when its owner last proved to be there."""
+    """Where a datagram came from, to where, and when: how to reach its sender."""
 
     sock: socket.socket
     sockaddr: Any
+    source: Ancillary
     checked: float
 
 
@@ -209,7 +210,7 @@ class PythonPlane:
 
     def _send(self, route: _Route, data: bytes) -> None:
         try:
-            route.sock.sendto(data, route.sockaddr)
+            route.sock.sendmsg((data,), route.source, 0, route.sockaddr)
         except OSError:
             self._stats.send_blocked += 1
         else:
@@ -336,24 +337,24 @@ class PythonPlane:
     def _readable(self, sock: socket.socket) -> None:
         for _ in range(_READS_PER_WAKE):
             try:
-                data, sockaddr = sock.recvfrom(2048)
+                data, sockaddr, source = receive(sock)
             except OSError:
                 return
             self._stats.packets_received += 1
             self._stats.bytes_received += len(data)
-            self._received(sock, data, sockaddr)
+            self._received(data, _Route(sock, sockaddr, source, time.monotonic()))
             if self._closed:
                 return
 
-    def _received(self, sock: socket.socket, data: bytes, sockaddr: Any) -> None:
-        host: str = sockaddr[0]
+    def _received(self, data: bytes, route: _Route) -> None:
+        host: str = route.sockaddr[0]
         if host.startswith("::ffff:") and "." in host:
             host = host[7:]
-        address: Address = (host, sockaddr[1])
+        address: Address = (host, route.sockaddr[1])
         first = data[0] if data else 255
         # RFC 7983
         if first < 4:
-            self._stun(sock, data, address, sockaddr)
+            self._stun(data, address, route)
         elif 20 <= first <= 63:
             peer = self._by_address.get(address)
             if peer is None:
@@ -365,7 +366,7 @@ class PythonPlane:
         else:
             self._drop("not_webrtc", address)
 
-    def _stun(self, sock: socket.socket, data: bytes, address: Address, sockaddr: Any) -> None:
+    def _stun(self, data: bytes, address: Address, route: _Route) -> None:
         try:
             request = stun.parse(data)
         except stun.StunMalformed as error:
@@ -388,8 +389,6 @@ class PythonPlane:
         if not request.authentic(password):
             self._drop("stun_bad_integrity", address)
             return
-        now = time.monotonic()
-        route = _Route(sock, sockaddr, now)
         if request.unknown or request.controlled:
             code = 420 if request.unknown else 487
             self._send(route, stun.error(request.transaction, code, password, request.unknown))
@@ -400,6 +399,7 @@ class PythonPlane:
         if not self._own(peer, address, route):
             self._drop("stun_unknown_peer", f"{address} is another peer's")
             return
+        now = route.checked
         peer.checked, peer.expired = now, False
         self._send(route, stun.success(request.transaction, *address, password))
         if request.use_candidate:

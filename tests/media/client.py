@@ -76,7 +76,8 @@ class _Transport:
 class TestPeer(asyncio.DatagramProtocol):
     """See the module's text. `rtp` and `rtcp` queue what arrives, in plaintext; `undecryptable`
     counts SRTP that could not be read; the next `to_lose` SRTP packets are thrown away and counted
-    in `lost`; `datagrams` keeps DTLS records when `keep_dtls` is set."""
+    in `lost`; `strays` came from another address than the server's; `datagrams` keeps DTLS
+    records when `keep_dtls` is set."""
 
     __test__ = False
 
@@ -95,6 +96,7 @@ class TestPeer(asyncio.DatagramProtocol):
         self.undecryptable = 0
         self.to_lose = 0
         self.lost = 0
+        self.strays = 0
         self.stun_received = 0
         self._answers: dict[bytes, asyncio.Future[stun.Message]] = {}
         self._shim = _Transport(self)
@@ -291,7 +293,9 @@ class TestPeer(asyncio.DatagramProtocol):
     # -------------------------------------------------------------------------------- UDP
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        if data[0] < 4:
+        if addr[:2] != self.server:
+            self.strays += 1  # RFC 8445 wants symmetry, and browsers hold to it
+        elif data[0] < 4:
             self.stun_received += 1
             message = stun.parse_message(data)
             answer = self._answers.get(message.transaction_id)

@@ -77,6 +77,29 @@ async def test_both_families_share_one_port_and_a_dual_stack_socket_does_too(
     await plane.close()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_packets_leave_from_the_address_that_the_peer_checked(
+    open_plane: OpenPlane, host: str
+) -> None:
+    # On a machine with several addresses the routing table would choose another one.
+    plane = await open_plane([host], 0, consent_timeout_s=30)
+    plane.set_listener(Recorder())
+    handle = plane.add_peer(credentials := new_credentials())
+    client = await TestPeer.open(("127.0.0.2", plane.port))
+    client.use_credentials(credentials)
+    await client.check()
+    plane.set_keys(handle, keys := random_keys())
+    client.use_keys(keys)
+    plane.send_rtp(handle, packet(1), 1)
+    group = plane.add_group()
+    plane.join_group(group, handle, 96, {})
+    plane.send_group(group, packet(2), 2)
+    assert [await client.next_rtp() for _ in range(2)] == [packet(1), packet(2)]
+    assert client.strays == 0
+    await client.close()
+    await plane.close()
+
+
 async def test_a_port_that_is_asked_for_is_the_port(open_plane: OpenPlane) -> None:
     first = await open_plane(["127.0.0.1"], 0, consent_timeout_s=30)
     with pytest.raises(OSError, match=r"."):
