@@ -18,6 +18,13 @@ from media.rtp import RtpError, Unwrapper
 
 MAX_DROPOUT = 3000
 MAX_MISORDER = 100
+MAX_PAYLOAD_BYTES = 1200
+"""Longer ones would not fit into a datagram to every listener."""
+SAMPLES_PER_S = 1.25 * SAMPLE_RATE
+BYTES_PER_S = 64_000
+"""What a publisher may send in the long run: sound somewhat faster than it passes, and Opus's
+highest bit rate. Everything a publisher sends is multiplied by the audience."""
+BURST_S = 2.0
 SSRC_SWITCH_S = 0.2
 """Another SSRC is taken up once the one before has been silent for this long."""
 
@@ -47,8 +54,29 @@ class SourceStats:
     """In the last report interval, 0 to 1."""
     jitter_ms: float
     dropped: dict[str, int]
-    """Packets thrown away, by cause: `rtp_malformed`, `payload_type`, `opus_malformed`,
-    `ssrc`, `sequence`."""
+    """Packets thrown away, by cause: `rtp_malformed`, `payload_type`, `empty`, `too_large`,
+    `opus_malformed`, `flood`, `ssrc`, `sequence`; and `level_malformed`, which are kept."""
+
+
+class Allowance:
+    """A bucket that fills at `rate` a second and holds `BURST_S` seconds of it."""
+
+    __slots__ = ("_at", "_left", "_rate")
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._left = rate * BURST_S
+        self._at = float("-inf")
+
+    def take(self, amount: float, now: float) -> bool:
+        """Whether `amount` is to be had now."""
+        filled = self._left + (now - self._at) * self._rate
+        self._left = min(self._rate * BURST_S, filled)
+        self._at = now
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
 
 
 class Source:
@@ -84,6 +112,8 @@ class Source:
         self._jitter = 0.0
         self._last_report: tuple[int, float] | None = None
         self._dropped: Counter[str] = Counter()
+        self._time_allowed = Allowance(SAMPLES_PER_S)
+        self._bytes_allowed = Allowance(BYTES_PER_S)
 
     def receive(self, data: bytes, now: float) -> Arrival | None:
         """Take one RTP packet; None where it is of no use, which is counted."""
@@ -99,10 +129,17 @@ class Source:
             # Padding alone, which some senders use to probe bandwidth.
             self._dropped["empty"] += 1
             return None
+        if len(packet.payload) > MAX_PAYLOAD_BYTES:
+            self._dropped["too_large"] += 1
+            return None
         try:
             samples = opus.parse(packet.payload).samples
         except OpusError:
             self._dropped["opus_malformed"] += 1
+            return None
+        allowed = self._time_allowed.take(samples, now)
+        if not (self._bytes_allowed.take(len(packet.payload), now) and allowed):
+            self._dropped["flood"] += 1
             return None
         if packet.ssrc != self.ssrc:
             if now - self._heard_at < SSRC_SWITCH_S:
