@@ -14,11 +14,11 @@ import msgpack
 import msgspec
 
 from chatroom.errors import BadMessage
-from chatroom.protocol import Event, Record, StageMember, type_of
+from chatroom.protocol import EVENTS, Event, Record, StageMember, type_of
 
 VERSION = 1
 MAX_MESSAGE_BYTES = 1024 * 1024
-MAX_DEPTH_ITEMS = 65_536
+MAX_ITEMS = 65_536
 MAX_FRAMES = 512
 MAX_PAYLOAD_BYTES = 1500
 
@@ -64,6 +64,18 @@ class SpeakerChanged(Record, frozen=True):
 
 MediaMessage = FrameBatch | SpeakerChanged
 
+_LIMITS: dict[str, Any] = {
+    "raw": False,
+    "strict_map_key": True,
+    "max_str_len": MAX_MESSAGE_BYTES,
+    "max_bin_len": MAX_MESSAGE_BYTES,
+    "max_array_len": MAX_ITEMS,
+    "max_map_len": MAX_ITEMS,
+    "max_ext_len": 0,
+}
+_NOT_MSGPACK = (msgpack.UnpackException, ValueError, TypeError, RecursionError)
+
+_EVENTS = {kind.__struct_config__.tag: kind for kind in EVENTS}
 _FRAMES = "frames"
 _SPEAKER = "speaker"
 
@@ -83,12 +95,34 @@ def encode_event_body(event: Event) -> bytes:
 
 def decode_event(data: bytes) -> tuple[str | None, Event]:
     """The cursor, if the event is stored, and the event. Raises BadMessage."""
-    kind, payload, cursor = _open(data)
-    if not isinstance(payload, dict):
-        raise BadMessage("The payload of an event is a map.")
+    return _event(unpack(data))
+
+
+def decode_events(data: bytes) -> list[Event]:
+    """Events one after the other, as the store keeps them. Raises BadMessage."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data) or 1, **_LIMITS)
+    unpacker.feed(data)
+    values = []
+    try:
+        while unpacker.tell() < len(data):
+            values.append(unpacker.unpack())
+    except _NOT_MSGPACK as error:
+        raise BadMessage(f"Not msgpack: {type(error).__name__}.") from None
+    return [_event(value)[1] for value in values]
+
+
+def _event(value: Any) -> tuple[str | None, Event]:
+    kind, payload, cursor = _open(value)
+    event_type = _EVENTS.get(kind)
+    if event_type is None:
+        raise BadMessage(f"{kind!r} is no event.")
+    if not isinstance(payload, dict) or "type" in payload:
+        raise BadMessage("The payload of an event is a map of its fields.")
     if cursor is not None and not isinstance(cursor, str):
         raise BadMessage("The cursor of an event is a string.")
-    return cursor, _convert({**payload, "type": kind}, Event)
+    # By its own type: msgspec knows a struct at once, but works out a union at every call.
+    event: Event = _convert(payload, event_type)
+    return cursor, event
 
 
 def encode_media(message: MediaMessage | Sequence[MediaFrame]) -> bytes:
@@ -104,7 +138,7 @@ def encode_media(message: MediaMessage | Sequence[MediaFrame]) -> bytes:
 
 def decode_media(data: bytes) -> MediaMessage:
     """Raises BadMessage."""
-    kind, payload, _ = _open(data)
+    kind, payload, _ = _open(unpack(data))
     if kind == _SPEAKER:
         note: SpeakerChanged = _convert(payload, SpeakerChanged)
         return note
@@ -147,17 +181,8 @@ def unpack(data: bytes, limit: int = MAX_MESSAGE_BYTES) -> Any:
     if len(data) > limit:
         raise BadMessage(f"A message has at most {limit} bytes, not {len(data)}.")
     try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=limit,
-            max_bin_len=limit,
-            max_array_len=MAX_DEPTH_ITEMS,
-            max_map_len=MAX_DEPTH_ITEMS,
-            max_ext_len=0,
-        )
-    except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
+        return msgpack.unpackb(data, **_LIMITS)
+    except _NOT_MSGPACK as error:
         raise BadMessage(f"Not msgpack: {type(error).__name__}.") from None
 
 
@@ -165,9 +190,9 @@ def _body(kind: str, payload: Any) -> bytes:
     return pack(VERSION) + pack(kind) + pack(payload)
 
 
-def _open(data: bytes) -> tuple[str, Any, Any]:
+def _open(value: Any) -> tuple[str, Any, Any]:
     """Type, payload, cursor."""
-    match unpack(data):
+    match value:
         case [int(version), str(kind), payload, *rest] if len(rest) <= 1:
             if version != VERSION or isinstance(version, bool):
                 raise BadMessage(f"Bus version {version} is not known here, only {VERSION}.")

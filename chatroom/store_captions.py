@@ -57,17 +57,11 @@ class CaptionStore(StoreBase):
         its highest revision. Empty for an unknown room."""
         if count < 1:
             return []
-        rows = await self._run(
+        messages = await self._run(
             "captions", [keys.captions(room), keys.caption_order(room)], [min(count, 1000)]
         )
-        found = []
-        for row in rows:
-            if row is None:
-                continue
-            _, event = bus.decode_event(row.partition(b" ")[2])
-            assert isinstance(event, CaptionPosted)
-            found.append(event.caption)
-        return found
+        events = bus.decode_events(messages)
+        return [event.caption for event in events if isinstance(event, CaptionPosted)]
 
     async def set_captions_status(self, status: CaptionsStatus, ttl_s: float = 15.0) -> None:
         """Say how far the captions are, to everybody; holds for `ttl_s` unless repeated."""

@@ -58,6 +58,15 @@ def test_every_event_comes_back(event: Event) -> None:
     assert bus.decode_event(bus.encode_event(event)) == (None, event)
 
 
+def test_events_one_after_the_other() -> None:
+    data = b"".join(map(bus.encode_event, EXAMPLES))
+    assert bus.decode_events(data) == EXAMPLES
+    assert bus.decode_events(b"") == []
+    for damaged in (data[:-1], data + b"\x93", data + b"\xc1"):
+        with pytest.raises(BadMessage):
+            bus.decode_events(damaged)
+
+
 def test_no_event_is_forgotten_above() -> None:
     assert {type(event) for event in EXAMPLES} == set(EVENTS)
 
@@ -213,7 +222,7 @@ anything = st.recursive(
 @example(b"\xd6\xff" + bytes(4))
 @example(msgpack.packb([1, "hands", {"hands": [{"raised_ms": 2**64 - 1}], "total": 0}]))
 def test_garbage_is_bad_message(data: bytes) -> None:
-    for decode in (bus.decode_event, bus.decode_media):
+    for decode in (bus.decode_event, bus.decode_events, bus.decode_media):
         with contextlib.suppress(BadMessage):
             decode(data)
 
@@ -232,7 +241,7 @@ def test_damaged_messages_are_bad_message(data: st.DataObject) -> None:
     )
     at = data.draw(st.integers(0, len(whole) - 1))
     damaged = whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + 1 :]
-    for decode in (bus.decode_event, bus.decode_media):
+    for decode in (bus.decode_event, bus.decode_events, bus.decode_media):
         with contextlib.suppress(BadMessage):
             decode(damaged)
 
