@@ -2,13 +2,19 @@
 
 /** @typedef {import("./protocol.js").Caption} Caption */
 
+/**
+ * A caption, and the languages whose translation is still that of an older text: it stays until
+ * its own arrives, so that the line does not flicker.
+ * @typedef {Caption & { stale?: readonly string[] }} Line
+ */
+
 /** A partial line that is not heard of for so long was dropped by the worker, in milliseconds. */
 export const STALE_PARTIAL_MS = 20_000;
 
 export class CaptionLog {
-  /** Oldest first by start. @type {Caption[]} */
+  /** Oldest first by start. @type {Line[]} */
   #lines = [];
-  /** @type {Map<string, Caption>} */
+  /** @type {Map<string, Line>} */
   #known = new Map();
   /** When a partial was last touched, local milliseconds. @type {Map<string, number>} */
   #touched = new Map();
@@ -19,7 +25,7 @@ export class CaptionLog {
   }
 
   get lines() {
-    return /** @type {readonly Caption[]} */ (this.#lines);
+    return /** @type {readonly Line[]} */ (this.#lines);
   }
 
   /**
@@ -27,7 +33,7 @@ export class CaptionLog {
    * nothing new. A final text never changes again; translations may still come.
    * @param {Caption} caption
    * @param {number} now Local milliseconds.
-   * @returns {Caption | null}
+   * @returns {Line | null}
    */
   take(caption, now) {
     const known = this.#known.get(caption.utterance);
@@ -48,7 +54,7 @@ export class CaptionLog {
    */
   retranslate(history, now) {
     for (const line of this.#lines) {
-      const bare = { ...line, translations: {}, untranslated: {} };
+      const bare = { ...line, translations: {}, untranslated: {}, stale: [] };
       this.#known.set(line.utterance, bare);
     }
     this.#lines = this.#lines.map((line) => this.#known.get(line.utterance) ?? line);
@@ -100,17 +106,18 @@ export class CaptionLog {
 }
 
 /**
- * @param {Caption} known
+ * @param {Line} known
  * @param {Caption} next
- * @returns {Caption} `known` itself where `next` adds nothing.
+ * @returns {Line} `known` itself where `next` adds nothing.
  */
 function merge(known, next) {
   if (known.final && !next.final) return known;
   const newer = next.revision > known.revision || (next.final && !known.final);
   if (!newer && next.revision < known.revision && !next.final) return known;
   const base = newer ? next : known;
-  // A newer partial is another text: translations of the old one do not belong to it. Until its
-  // own arrives the old one stays, so that the line does not flicker.
+  const retold = newer && !known.final && next.text !== known.text;
+  const old = retold ? Object.keys(known.translations) : (known.stale ?? []);
+  const stale = old.filter((language) => !(language in next.translations));
   const translations = { ...known.translations, ...next.translations };
   const untranslated = { ...known.untranslated, ...next.untranslated };
   for (const language of Object.keys(next.translations)) delete untranslated[language];
@@ -120,13 +127,14 @@ function merge(known, next) {
     revision: Math.max(known.revision, next.revision),
     translations,
     untranslated,
+    stale,
   };
   return same(known, merged) ? known : merged;
 }
 
 /**
- * @param {Caption} a
- * @param {Caption} b
+ * @param {Line} a
+ * @param {Line} b
  */
 function same(a, b) {
   return (
@@ -134,7 +142,8 @@ function same(a, b) {
     a.final === b.final &&
     a.text === b.text &&
     JSON.stringify(a.translations) === JSON.stringify(b.translations) &&
-    JSON.stringify(a.untranslated) === JSON.stringify(b.untranslated)
+    JSON.stringify(a.untranslated) === JSON.stringify(b.untranslated) &&
+    (a.stale ?? []).join() === (b.stale ?? []).join()
   );
 }
 
@@ -142,19 +151,24 @@ function same(a, b) {
 
 /**
  * What a reader sees of a line.
- * @param {Caption} line
+ * @param {Line} line
  * @param {string | null} language What they read; null for the originals alone.
  * @param {Show} show
- * @returns {{ original: string | null, translation: string | null, missing: string | null }}
- *   `missing` is the error code that says why there is no translation.
+ * @returns {{ original: string | null, translation: string | null, missing: string | null,
+ *   settled: boolean }} `missing` is the error code that says why there is no translation;
+ *   `settled`: nothing of this will change.
  */
 export function visible(line, language, show) {
   const foreign = language !== null && base(language) !== base(line.language);
   const translation = foreign ? (line.translations[language] ?? null) : null;
   const missing = foreign && !translation ? (line.untranslated[language] ?? null) : null;
-  if (show === "original" || !foreign) return { original: line.text, translation: null, missing: null };
-  if (show === "translation" && translation) return { original: null, translation, missing };
-  return { original: line.text, translation, missing };
+  if (show === "original" || !foreign) {
+    return { original: line.text, translation: null, missing: null, settled: line.final };
+  }
+  const waiting = !missing && (!translation || (line.stale ?? []).includes(language));
+  const settled = line.final && !waiting;
+  const original = show === "translation" && translation ? null : line.text;
+  return { original, translation, missing, settled };
 }
 
 /** @param {string} language */

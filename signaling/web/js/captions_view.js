@@ -6,7 +6,7 @@ import { t, uiLanguage } from "./i18n.js";
 import { endonym, nameOf } from "./languages.js";
 import { words } from "./api.js";
 
-/** @typedef {import("./protocol.js").Caption} Caption */
+/** @typedef {import("./captions.js").Line} Line */
 /** @typedef {import("./captions.js").CaptionLog} CaptionLog */
 /** @typedef {import("./captions.js").Show} Show */
 
@@ -53,13 +53,14 @@ export class CaptionsView {
     new ResizeObserver(() => this.#atEnd && this.#toEnd()).observe(this.#scroll);
   }
 
-  /** @param {Caption} line Just taken in by the log. */
+  /** @param {Line} line Just taken in by the log. */
   update(line) {
     const before = this.#rows.get(line.utterance);
-    const wasPartial = before?.classList.contains("partial") ?? true;
+    const wasSettled = before?.dataset["settled"] === "true";
     this.#place(line);
     this.#follow(!before);
-    if (line.final && wasPartial) this.#say(line);
+    const settled = this.#rows.get(line.utterance)?.dataset["settled"] === "true";
+    if (settled && !wasSettled) this.#say(line);
   }
 
   /** @param {readonly string[]} utterances */
@@ -110,7 +111,7 @@ export class CaptionsView {
     else if (news) this.#newest.hidden = false;
   }
 
-  /** @param {Caption} line */
+  /** @param {Line} line */
   #place(line) {
     let row = this.#rows.get(line.utterance);
     if (!row) {
@@ -139,7 +140,7 @@ export class CaptionsView {
 
   /**
    * @param {HTMLLIElement} row
-   * @param {Caption} line
+   * @param {Line} line
    */
   #fill(row, line) {
     const at = new Date(this.createdAt * 1000 + line.start_ms);
@@ -150,15 +151,17 @@ export class CaptionsView {
         text: at.toLocaleTimeString(uiLanguage(), { hour: "2-digit", minute: "2-digit" }),
       }),
     );
-    const { original, translation, missing } = visible(line, this.language, this.show);
+    const { original, translation, missing, settled } = visible(line, this.language, this.show);
+    row.dataset["settled"] = String(settled);
     const parts = [];
     if (original !== null) {
       const above = translation !== null ? " above" : "";
       parts.push(make("p", { class: `original${above}`, text: original, lang: line.language }));
     }
     if (translation !== null) {
+      const old = line.stale?.includes(this.language ?? "") ? " stale" : "";
       parts.push(
-        make("p", { class: "translation", text: translation, lang: this.language ?? "" }),
+        make("p", { class: `translation${old}`, text: translation, lang: this.language ?? "" }),
       );
     }
     if (missing !== null && line.final && this.language) {
@@ -187,7 +190,7 @@ export class CaptionsView {
 
   /**
    * Tell screen readers of a final line, in the language that is read, once.
-   * @param {Caption} line
+   * @param {Line} line
    */
   #say(line) {
     const { original, translation } = visible(line, this.language, this.show);
