@@ -1,9 +1,9 @@
 """One utterance from its first tentative words to its translations. Pure: no clock, no I/O.
 
 While somebody speaks, the recogniser hears the utterance again and again, each time a little
-more of it. Words that two hearings in a row agree on are confirmed and stay as they are
-(LocalAgreement-2); the rest of the newest hearing is shown behind them, tentative. When the
-utterance is over it is heard whole, and that text is final.
+more of it. Words that two hearings in a row agree on (the one at the cut excepted) are confirmed
+and stay as they are: LocalAgreement-2. The rest of the newest hearing is shown behind them,
+tentative. When the utterance is over it is heard whole, and that text is final.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Agreement:
         heard = units(without_ending(text), self._language)
         tail = heard[_overlap(self._confirmed, heard) :]
         agreed = 0
-        for before, now in zip(self._previous, tail, strict=False):
+        # The last word stands at the cut and may be half of one, however often it is heard.
+        for before, now in zip(self._previous, tail[:-1], strict=False):
             if bare(before) != bare(now):
                 break
             agreed += 1
@@ -140,7 +141,9 @@ class Line:
 
     def not_translated(self, target: str, code: str) -> Caption | None:
         """The error code that says why there will be no translation of the final line."""
-        if not self.final or not self.text or self._untranslated.get(target) == code:
+        if not self.final or not self.text or target in self._translations:
+            return None
+        if self._untranslated.get(target) == code:
             return None
         self._untranslated[target] = code
         return self._next()

@@ -179,16 +179,3 @@ def test_noise_and_hum_are_no_speech(level: float) -> None:
     noise = random.normal(0, level, RATE * 6)
     segmenter = Segmenter(Rules.of(CaptionSettings()), SileroVoice())
     assert segmenter.push((noise + hum).astype(np.float32), 0) == []
-
-
-def test_the_detector_hears_the_same_streamed_and_at_once(clips: dict[str, Any]) -> None:
-    from faster_whisper.vad import get_vad_model
-
-    samples = clips["en-real-0"].samples()
-    samples = samples[: len(samples) // WINDOW * WINDOW]
-    voice = SileroVoice()
-    mine = [voice.probability(samples[i : i + WINDOW]) for i in range(0, len(samples), WINDOW)]
-    theirs = get_vad_model()(samples).reshape(-1)
-    assert np.abs(np.array(mine) - theirs).max() < 0.05
-    voice.reset()
-    assert voice.probability(samples[:WINDOW]) == pytest.approx(mine[0], abs=1e-6)
