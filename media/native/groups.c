@@ -67,6 +67,13 @@ int plane_remove_group(plane *p, uint64_t handle) {
 
 /* ---- members */
 
+static void move_member(struct members *m, uint32_t from, uint32_t to) {
+    if (from == to) /* the hole itself, with a pointer of old in it */
+        return;
+    m->all[to] = m->all[from];
+    m->all[to]->position = to;
+}
+
 /* Takes the member at `hole` out. For every job that has not come to it, the job's border moves
  * down by one: the last unserved member fills the hole, and the hole is now among the served.
  * From the lowest border up this ends with a hole that every job has passed, and the last
@@ -88,13 +95,11 @@ static void remove_member(struct plane *p, struct shard *s, struct group *g, str
         if (length > 0)
             send_one(p, peer->socket, &peer->to, out, length);
         next->remaining--;
-        m->all[hole] = m->all[next->remaining];
-        m->all[hole]->position = hole;
+        move_member(m, next->remaining, hole);
         hole = next->remaining;
     }
     m->count--;
-    m->all[hole] = m->all[m->count];
-    m->all[hole]->position = hole;
+    move_member(m, m->count, hole);
 }
 
 void group_leave(struct plane *p, struct peer *peer) {
