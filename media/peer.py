@@ -3,7 +3,8 @@
 OpenSSL is driven directly, with aiortc's certificates and profile table, and not through
 `RTCDtlsTransport`: that one is made for a client with one connection and keeps a task, a queue
 and an SSL context per peer. Here a datagram goes in, what OpenSSL answers goes out at once, and
-between datagrams there is at most one timer; all peers share one context.
+between datagrams there is at most one timer; all peers share one context. After the handshake
+the OpenSSL connection, the greater part of a peer's memory, is replaced by `media.dtls_tail`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aiortc.rtcdtlstransport import (
 )
 from OpenSSL import SSL
 
+from media.dtls_tail import RECORD_HEADER, Tail, server_tail
 from media.plane import PeerHandle, Plane, SrtpKeys, SrtpProfile
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ MTU = 1200
 """Bytes of UDP payload that a flight of the handshake is cut to."""
 
 _LABEL = b"EXTRACTOR-dtls_srtp"
-_RECORD_HEADER = 13
+_PEER_CLOSED = "the peer closed the connection"
 _STRENGTH = ("sha-512", "sha-384", "sha-256")
 _PROFILES = {profile.openssl_name.encode(): profile for profile in SrtpProfile}
 
@@ -65,7 +67,7 @@ class Certificate:
         """Shared by all connections; sessions are never resumed."""
         context = self._certificate._create_ssl_context(SRTP_PROFILES)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_options(SSL.OP_NO_QUERY_MTU)
+        context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         return context
 
@@ -92,6 +94,7 @@ class Peer:
         "_plane",
         "_role",
         "_ssl",
+        "_tail",
         "_timer",
         "state",
     )
@@ -117,6 +120,7 @@ class Peer:
         self._on_closed = on_closed
         self._handshake_timeout_s = handshake_timeout_s
         self._ssl: SSL.Connection | None = None
+        self._tail: Tail | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self.state: Literal["new", "connecting", "connected", "closed"] = "new"
@@ -142,6 +146,11 @@ class Peer:
         if self._ssl is not None and data:
             self._ssl.bio_write(data)
             self._advance()
+        elif self._tail is not None:
+            if self._tail.ends(data):
+                self._end(_PEER_CLOSED)
+            elif self._tail.wants_flight(data):
+                self._plane.send_datagram(self._handle, self._tail.flight)
 
     def close(self) -> None:
         """End the session: the peer is sent close_notify. `on_closed` is not called."""
@@ -161,14 +170,17 @@ class Peer:
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
-            ended = "the peer closed the connection"
+            ended = _PEER_CLOSED
         except SSL.Error as error:
             ended = f"DTLS failed: {_describe(error)}"
         self._flush()
         if ended:
             self._end(ended)
-        else:
-            self._arm()
+            return
+        if self._tail is not None:
+            self._ssl = None
+            self._fingerprints = ()
+        self._arm()
 
     def _connected(self, ssl: SSL.Connection) -> str:
         """After the handshake: who is it, and which keys. What is wrong, or nothing."""
@@ -190,11 +202,14 @@ class Peer:
         self.state = "connected"
         self._plane.set_keys(self._handle, SrtpKeys(profile, send, receive))
         # The last flight goes out before anything that the caller sends on being told.
-        self._flush()
+        flight = self._flush()
+        if self._role == "server" and ssl.get_protocol_version_name() == "DTLSv1.2":
+            secrets = ssl.master_key(), ssl.client_random(), ssl.server_random()
+            self._tail = server_tail(ssl.get_cipher_name(), *secrets, flight)
         self._on_connected()
         return ""
 
-    def _flush(self) -> None:
+    def _flush(self) -> bytes:
         """Send what OpenSSL wrote, records packed into datagrams."""
         written = b""
         try:
@@ -204,6 +219,7 @@ class Peer:
             pass
         for datagram in pack_records(written):
             self._plane.send_datagram(self._handle, datagram)
+        return written
 
     def _arm(self) -> None:
         """One timer: OpenSSL's retransmission, or the end of the handshake's time."""
@@ -240,13 +256,15 @@ class Peer:
     def _release(self) -> None:
         """Say close_notify where there is a session to close, and let go of everything."""
         self._disarm()
-        if self._ssl is not None:
+        if self._tail is not None:
+            self._plane.send_datagram(self._handle, self._tail.close_notify())
+        elif self._ssl is not None:
             try:
                 self._ssl.shutdown()
             except SSL.Error as error:
                 logger.debug("peer %d: no close_notify: %s", self._handle, _describe(error))
             self._flush()
-        self._ssl = None
+        self._ssl = self._tail = None
         self.state = "closed"
 
     def _end(self, reason: str) -> None:
@@ -266,8 +284,8 @@ def pack_records(written: bytes) -> list[bytes]:
     datagrams: list[bytes] = []
     start = at = 0
     while at < len(written):
-        length = int.from_bytes(written[at + 11 : at + _RECORD_HEADER], "big")
-        end = at + _RECORD_HEADER + length
+        length = int.from_bytes(written[at + 11 : at + RECORD_HEADER], "big")
+        end = at + RECORD_HEADER + length
         if end - start > MTU and at > start:
             datagrams.append(written[start:at])
             start = at

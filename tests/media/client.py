@@ -254,6 +254,17 @@ class TestPeer(asyncio.DatagramProtocol):
             raise ConnectionError(f"DTLS is {self.dtls.state}")
         self._receive, self._send = self.dtls._rx_srtp, self.dtls._tx_srtp
 
+    def restrict_ciphers(self, names: bytes) -> None:
+        """Offer these cipher suites alone, by OpenSSL's names."""
+        create = self.certificate._create_ssl_context
+
+        def restricted(srtp_profiles: list[Any]) -> Any:
+            context = create(srtp_profiles)
+            context.set_cipher_list(names)
+            return context
+
+        self.certificate._create_ssl_context = restricted  # type: ignore[method-assign]
+
     def expect_fingerprints(self, fingerprints: list[tuple[str, str]]) -> None:
         """Without SDP: the certificate that the server will show."""
         self.server_parameters = RTCDtlsParameters(

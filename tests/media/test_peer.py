@@ -12,6 +12,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 
+from media.dtls_tail import CHANGE_CIPHER
 from media.peer import MTU, Certificate, Fingerprint, Peer, pack_records, strongest
 from media.plane import Address, Plane, SrtpProfile
 from media.sdp import AnswerSection, make_answer, parse_offer
@@ -173,6 +174,56 @@ async def test_close_notify_ends_it_on_both_sides(server: Server) -> None:
     server.peers[handle].close()
     await asyncio.wait_for(closed.wait(), 5)
     assert server.closed.empty()
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "lean"),
+    [
+        (b"ECDHE-ECDSA-AES128-GCM-SHA256", True),
+        (b"ECDHE-ECDSA-CHACHA20-POLY1305", True),
+        (b"ECDHE-ECDSA-AES128-SHA", False),
+    ],
+)
+async def test_every_cipher_suite_closes_from_either_side(
+    server: Server, ciphers: bytes, lean: bool
+) -> None:
+    for theirs in (True, False):
+        handle, client = await server.invite()
+        client.restrict_ciphers(ciphers)
+        await client.connect()
+        await asyncio.wait_for(server.connected.get(), 5)
+        peer = server.peers[handle]
+        await both_ways(server, handle, client)
+        # OpenSSL is let go of where what is left can be done without it.
+        assert (peer._ssl is None) is lean
+        if theirs:
+            await client.dtls.stop()
+            assert "closed the connection" in await asyncio.wait_for(server.closed.get(), 5)
+        else:
+            closed = asyncio.Event()
+            client.dtls.on("statechange", closed.set)
+            peer.close()
+            await asyncio.wait_for(closed.wait(), 5)
+            assert client.dtls.state == "closed"
+    assert server.closed.empty()
+
+
+async def test_a_lost_last_flight_is_sent_again(server: Server) -> None:
+    handle, client = await server.invite()
+    await client.check()
+    send, lost = server.plane.send_datagram, []
+
+    def lossy(peer: int, data: bytes) -> None:
+        if data[0] == CHANGE_CIPHER and not lost:
+            lost.append(data)
+        else:
+            send(peer, data)
+
+    server.plane.send_datagram = lossy  # type: ignore[method-assign]
+    await client.handshake()
+    assert len(lost) == 1
+    assert await asyncio.wait_for(server.connected.get(), 5) == handle
+    await both_ways(server, handle, client)
 
 
 async def test_a_handshake_that_does_not_come_times_out(server: Server) -> None:
