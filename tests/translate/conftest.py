@@ -19,7 +19,9 @@ import sentencepiece
 
 from translate.models import DEFAULT_LLM, ModelStore
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "models"
+CACHE = Path(
+    os.environ.get("CHATROOM_TEST_MODELS") or Path(__file__).resolve().parents[2] / ".cache/models"
+)
 
 
 @pytest.fixture(scope="session")
