@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SLOT_TOKENS = 640
 """Context of one direction: about 140 for the examples, the rest for line and answer."""
+_READ = 1 << 24
 MAX_LINE = 400
 """Characters of a line that are translated; speech is cut into shorter ones."""
 
@@ -192,6 +193,10 @@ class LlmEngine:
 def _serve(model: Path, threads: int) -> Any:
     import xllamacpp
 
+    # llama.cpp holds the interpreter's lock while it loads, so let it find the file in memory.
+    with model.open("rb") as file:
+        while file.read(_READ):
+            pass
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.n_parallel = len(DIRECTIONS)
