@@ -56,8 +56,8 @@ async def main(role: str, url: str, token: str, seconds: str, *wav: str) -> None
         packets = sum(
             s.packetsReceived for s in (await pc.getStats()).values() if s.type == "inbound-rtp"
         )
-        gone = await http.delete(location)
         state = pc.connectionState
+        gone = await http.delete(location)
         await pc.close()
     print(
         json.dumps(

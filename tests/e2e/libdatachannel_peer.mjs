@@ -15,10 +15,6 @@ const SSRC = 0x1234abcd;
 
 const pc = new nodeDataChannel.PeerConnection("peer", { iceServers: [] });
 const heard = { packets: 0, bytes: 0, late: 0, ssrcs: [], silence: 0 };
-let state = "new";
-pc.onStateChange((now) => {
-  state = now;
-});
 
 const audio = new nodeDataChannel.Audio("0", role === "publish" ? "SendOnly" : "RecvOnly");
 audio.addOpusCodec(PAYLOAD_TYPE);
@@ -80,6 +76,7 @@ if (role === "publish") {
 } else {
   await new Promise((resolve) => setTimeout(resolve, Number(seconds) * 1000));
 }
+const state = pc.state();
 const session = new URL(reply.headers.get("location"), url);
 const gone = await fetch(session, { method: "DELETE", headers });
 const library = nodeDataChannel.getLibraryVersion?.() ?? "";

@@ -94,8 +94,7 @@ def test_a_foreign_publisher_and_player(
 ) -> None:
     sound = str(recording[0] if script.endswith(".py") else opus_file)
     publisher = start(room.command(script, "publish", room.host_token, 9, sound))
-    card = room.page.locator("#stage .member", has_text="Hana")
-    expect(card).not_to_have_class("away")
+    expect(room.page.locator("#stage .member:not(.away)", has_text="Hana")).to_be_visible()
     player = start(room.command(script, "play", room.listener_token(), 4))
     played = finish(player)
     published = finish(publisher)

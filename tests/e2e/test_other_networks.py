@@ -46,7 +46,7 @@ def test_firefox_hears_and_reads(
     _, seconds, text = recording
     url = f"http://{net.host}:{program.port}{invitation}"
     done = subprocess.run(
-        net.command("node", str(SCRIPT), url, str(2 * seconds), "pt"),
+        net.command("node", str(SCRIPT), url, str(1.3 * seconds), "pt"),
         capture_output=True,
         text=True,
         timeout=120,

@@ -147,6 +147,7 @@ def test_every_control_has_a_name(program: Program, listening: Browser, made: An
     page.click("#settings-button")
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, textarea, a[href]")]
+             .filter((e) => e.checkVisibility())
              .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length || e.title))
              .map((e) => e.outerHTML)"""
     )
