@@ -346,7 +346,7 @@ class Forwarder:
     def _close_run(self, program: Program, number: int, speaker: str, now: float) -> list[Output]:
         """A slot is free: end it with silence, so that players do not take the pause for loss."""
         lane = program.lanes[number]
-        end = lane.slot.release()
+        end = lane.slot.release(now)
         if end is not None:
             return self._deliver(program, number, end, speaker, now)
         return [self._group_send(program, lane, packed) for packed in lane.packer.flush()]
@@ -360,7 +360,10 @@ class Forwarder:
             before = program.selector.sources
             if program.selector.tick(now):
                 out += self._close_freed(program, before, now)
-            for lane in program.lanes:
+            for number, lane in enumerate(program.lanes):
+                silent = lane.slot.idle(now)
+                if silent is not None:
+                    out += self._deliver(program, number, silent, None, now)
                 packets = lane.packer.tick(now)
                 out += [self._group_send(program, lane, packed) for packed in packets]
         if self._reporter.due(now):

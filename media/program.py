@@ -173,6 +173,8 @@ class Program:
         return tuple(lane.slot.ssrc for lane in self.lanes)
 
     def deadline(self) -> float | None:
-        """When the selection or a packer has something to do."""
-        times = [self.selector.deadline(), *(lane.packer.deadline() for lane in self.lanes)]
+        """When the selection, a slot or a packer has something to do."""
+        times = [self.selector.deadline()]
+        for lane in self.lanes:
+            times += (lane.packer.deadline(), lane.slot.idle_deadline())
         return min((at for at in times if at is not None), default=None)

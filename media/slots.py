@@ -18,6 +18,13 @@ MAX_GAP = 50
 """Longest hole in the numbers that loss before us may leave: one second."""
 MAX_DRIFT_SAMPLES = 2 * SAMPLE_RATE
 """A source whose timestamps leave the wall clock by more than this is mapped anew."""
+IDLE_EVERY_S = 0.8
+"""A free slot sends a silent frame this often: libwebrtc takes a pause for loss a second after
+the last one (it counts concealed samples, inaudible ones)..."""
+IDLE_FOR_S = 30.0
+"""...and for this long, because every packet is multiplied by the audience."""
+CLOSE_S = 0.2
+"""Up to here a silent frame follows right on what was sent, later it keeps to the clock."""
 STALE_S = 0.3
 """A holder not heard from for this long counts as silent against a challenger."""
 
@@ -177,6 +184,7 @@ class Slot:
         self._last_timestamp = self._end
         self._last_at: float | None = None
         self._last_payload = b""
+        self._idle_until: float | None = None
 
     def place(
         self,
@@ -214,6 +222,7 @@ class Slot:
 
     def _anchor(self, epoch: int, sequence: int, timestamp: int, now: float) -> None:
         self._epoch = epoch
+        self._idle_until = None
         self.run += 1
         self._floor = self.next_number
         self._number_shift = self.next_number - sequence
@@ -225,19 +234,41 @@ class Slot:
             return self._last_timestamp
         return self._last_timestamp + round((now - self._last_at) * SAMPLE_RATE)
 
-    def release(self) -> Frame | None:
+    def release(self, now: float) -> Frame | None:
         """The holder is gone. Returns a silent frame that ends its run, or None where nothing
-        was sent or the last packet was silent already."""
+        was sent or the last packet was silent already. Others follow, see `idle`."""
         if self._epoch is None:
             return None
         self._epoch = None
-        if len(self._last_payload) <= opus.DTX_BYTES:
-            self._floor = self.next_number
+        self._idle_until = now + IDLE_FOR_S
+        self._floor = self.next_number
+        return self._silent(now) if len(self._last_payload) > opus.DTX_BYTES else None
+
+    def idle_deadline(self) -> float | None:
+        """When `idle` has something to do."""
+        if self._idle_until is None or self._last_at is None:
             return None
-        payload = opus.silence_after(self._last_payload)
-        samples = opus.packet_samples(payload)
-        frame = Frame(self.next_number, self._end, samples, False, payload, self.run)
-        self._end += samples
+        return self._last_at + IDLE_EVERY_S
+
+    def idle(self, now: float) -> Frame | None:
+        """The next silent frame of a free slot, when it is time."""
+        due = self.idle_deadline()
+        if due is None or now < due or self._idle_until is None:
+            return None
+        if now > self._idle_until:
+            self._idle_until = None
+            return None
+        return self._silent(now)
+
+    def _silent(self, now: float) -> Frame:
+        self._last_payload = opus.silence_after(self._last_payload)
+        samples = opus.packet_samples(self._last_payload)
+        timestamp = self._end
+        if self._last_at is not None and now - self._last_at > CLOSE_S:
+            timestamp = max(self._end, self.timestamp_at(now))
+        frame = Frame(self.next_number, timestamp, samples, False, self._last_payload, self.run)
+        self._last_timestamp, self._last_at = timestamp, now
+        self._end = timestamp + samples
         self.next_number += 1
         self._floor = self.next_number
         return frame

@@ -4,7 +4,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.slots import MAX_GAP, Frame, Slot, SpeakerSelector, Tuning
+from media.slots import IDLE_EVERY_S, IDLE_FOR_S, MAX_GAP, Frame, Slot, SpeakerSelector, Tuning
 
 LOUD, SPEECH, SILENT = 100.0, 85.0, 10.0
 
@@ -176,23 +176,52 @@ def test_a_long_hole_is_bounded() -> None:
 
 def test_release_ends_the_run_with_silence() -> None:
     slot = Slot(1)
-    assert slot.release() is None
+    assert slot.release(0.0) is None
     a = must(place(slot, 1, 100, 0.0))
-    end = must(slot.release())
+    end = must(slot.release(0.03))
     assert (end.number, end.timestamp, end.payload) == (1, a.timestamp + 960, b"\xf8")
     assert end.run == a.run
-    assert slot.release() is None
-    b = must(place(slot, 1, 101, 1.0))
+    assert slot.release(0.03) is None
+    b = must(place(slot, 1, 101, 1.03))
     assert b.number == 2
-    assert b.timestamp == a.timestamp + 48_000
+    assert b.timestamp == end.timestamp + 48_000
     assert b.marker
 
 
 def test_release_after_silence_adds_nothing() -> None:
     slot = Slot(1)
     slot.place(1, 100, 0, 960, False, b"\xf8", 0.0)
-    assert slot.release() is None
-    assert must(place(slot, 1, 101, 1.0)).number == 1
+    assert slot.release(0.0) is None
+    assert must(place(slot, 1, 101, 0.5)).number == 1
+
+
+def test_a_free_slot_is_silent_aloud_for_a_while() -> None:
+    slot = Slot(1)
+    assert slot.idle_deadline() is None
+    a = must(place(slot, 1, 100, 0.0))
+    assert slot.idle_deadline() is None
+    slot.release(1.0)
+    frames = []
+    while (due := slot.idle_deadline()) is not None:
+        assert slot.idle(due - 0.01) is None
+        frame = slot.idle(due)
+        if frame is not None:
+            frames.append((due, frame))
+    assert frames[0][0] == 1.0 + IDLE_EVERY_S
+    assert IDLE_FOR_S - IDLE_EVERY_S <= frames[-1][0] - 1.0 <= IDLE_FOR_S
+    assert [frame.number for _, frame in frames] == list(range(2, 2 + len(frames)))
+    for due, frame in frames:
+        assert len(frame.payload) == 1
+        assert abs(frame.timestamp - a.timestamp - due * 48_000) < 100
+
+
+def test_a_taken_slot_is_not_idle() -> None:
+    slot = Slot(1)
+    place(slot, 1, 100, 0.0)
+    slot.release(0.0)
+    place(slot, 2, 5, 0.1)
+    assert slot.idle_deadline() is None
+    assert slot.idle(5.0) is None
 
 
 @given(st.integers(0, 10_000))
