@@ -19,9 +19,9 @@ import math
 import socket
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from media import rtcp, stun
+from media.bounded_log import BoundedLog
 from media.plane import (
     Address,
     GroupHandle,
@@ -33,8 +33,7 @@ from media.plane import (
     Reception,
     SrtpKeys,
 )
-from media.plane_group import History, NackAllowance, Receptions
-from media.plane_socket import Ancillary, bind_sockets, receive
+from media.plane_socket import bind_sockets, receive
 from media.plane_srtp import (
     MAX_SRTP_BYTES,
     IndexOutOfStep,
@@ -43,6 +42,7 @@ from media.plane_srtp import (
     SrtpReplayed,
     TooManySources,
 )
+from media.plane_state import Group, Member, Peer, Route
 
 logger = logging.getLogger(__name__)
 
@@ -52,63 +52,6 @@ SLICE_S = 0.005
 """Sends that are spread over time go out in slices this far apart."""
 
 _READS_PER_WAKE = 64
-_LOG_EVERY_S = 10.0
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Route:
-    """Where a datagram came from, to where, and when: how to reach its sender."""
-
-    sock: socket.socket
-    sockaddr: Any
-    source: Ancillary
-    checked: float
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Member:
-    """A peer's place in a group."""
-
-    peer: _Peer
-    group: _Group
-    payload_type: int
-    offsets: dict[int, int]
-    since: int
-    allowance: NackAllowance = dataclasses.field(default_factory=NackAllowance)
-
-    def rewrite(self, packet: bytes, index: int) -> tuple[bytes, int]:
-        """The packet and its index as this member is to see them."""
-        index += self.offsets.get(int.from_bytes(packet[8:12], "big"), 0)
-        second = packet[1] & 0x80 | self.payload_type
-        head = bytes((packet[0], second)) + (index & 0xFFFF).to_bytes(2, "big")
-        return head + packet[4:], index
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Group:
-    members: dict[PeerHandle, _Member] = dataclasses.field(default_factory=dict)
-    history: History = dataclasses.field(default_factory=History)
-    receptions: Receptions = dataclasses.field(default_factory=Receptions)
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Peer:
-    handle: PeerHandle
-    credentials: IceCredentials
-    checked: float
-    previous: IceCredentials | None = None
-    nominated: Address | None = None
-    latest: Address | None = None
-    routes: dict[Address, _Route] = dataclasses.field(default_factory=dict)
-    srtp: Srtp | None = None
-    member: _Member | None = None
-    expired: bool = False
-
-    @property
-    def route(self) -> _Route | None:
-        """Where packets for the peer go now."""
-        address = self.nominated or self.latest
-        return None if address is None else self.routes.get(address)
 
 
 class PythonPlane:
@@ -122,14 +65,13 @@ class PythonPlane:
         self._port: int = sockets[0].getsockname()[1]
         self._consent_timeout_s = consent_timeout_s
         self._listener: PlaneListener | None = None
-        self._peers: dict[PeerHandle, _Peer] = {}
-        self._by_ufrag: dict[str, _Peer] = {}
-        self._by_address: dict[Address, _Peer] = {}
-        self._groups: dict[GroupHandle, _Group] = {}
+        self._peers: dict[PeerHandle, Peer] = {}
+        self._by_ufrag: dict[str, Peer] = {}
+        self._by_address: dict[Address, Peer] = {}
+        self._groups: dict[GroupHandle, Group] = {}
         self._next_handle = 1
         self._stats = PlaneStats()
-        self._logged: dict[str, tuple[float, int]] = {}
-        self._counts: dict[str, int] = {}
+        self._log = BoundedLog(logger)
         self._closed = False
         for sock in sockets:
             self._loop.add_reader(sock, self._readable, sock)
@@ -148,7 +90,7 @@ class PythonPlane:
     def add_peer(self, credentials: IceCredentials) -> PeerHandle:
         if credentials.local_ufrag in self._by_ufrag:
             raise ValueError(f"the ufrag {credentials.local_ufrag} is taken")
-        peer = _Peer(self._new_handle(), credentials, time.monotonic())
+        peer = Peer(self._new_handle(), credentials, time.monotonic())
         self._peers[peer.handle] = peer
         self._by_ufrag[credentials.local_ufrag] = peer
         return peer.handle
@@ -208,7 +150,7 @@ class PythonPlane:
             return
         self._send(route, known.srtp.protect_rtcp(packet))
 
-    def _send(self, route: _Route, data: bytes) -> None:
+    def _send(self, route: Route, data: bytes) -> None:
         try:
             route.sock.sendmsg((data,), route.source, 0, route.sockaddr)
         except OSError:
@@ -221,7 +163,7 @@ class PythonPlane:
 
     def add_group(self) -> GroupHandle:
         handle = self._new_handle()
-        self._groups[handle] = _Group()
+        self._groups[handle] = Group()
         return handle
 
     def remove_group(self, group: GroupHandle) -> None:
@@ -240,7 +182,7 @@ class PythonPlane:
             raise ValueError(f"{payload_type} is not a payload type")
         joined, known = self._groups[group], self._peers[peer]
         self._leave(known)
-        known.member = _Member(known, joined, payload_type, dict(offsets), joined.history.order)
+        known.member = Member(known, joined, payload_type, dict(offsets), joined.history.order)
         joined.members[peer] = known.member
 
     def leave_group(self, group: GroupHandle, peer: PeerHandle) -> None:
@@ -248,7 +190,7 @@ class PythonPlane:
         if known is not None and known.member is not None and known.member.group is left:
             self._leave(known)
 
-    def _leave(self, peer: _Peer) -> None:
+    def _leave(self, peer: Peer) -> None:
         if peer.member is not None:
             del peer.member.group.members[peer.handle]
             peer.member = None
@@ -260,7 +202,7 @@ class PythonPlane:
             raise ValueError("the packet's sequence number is not the low part of its index")
         sender = self._groups[group]
         sender.history.keep(packet, index, time.monotonic())
-        protected: list[tuple[_Route, bytes]] = []
+        protected: list[tuple[Route, bytes]] = []
         for member in sender.members.values():
             route, srtp = member.peer.route, member.peer.srtp
             if route is None or srtp is None:
@@ -269,7 +211,7 @@ class PythonPlane:
             try:
                 protected.append((route, srtp.protect_rtp(mine, mine_index)))
             except IndexOutOfStep as error:
-                self._note("out of step", f"peer {member.peer.handle}: {error}")
+                self._log.note("out of step", f"peer {member.peer.handle}: {error}")
         slices = min(len(protected), math.floor(spread_s / SLICE_S))
         if slices < 2:
             self._send_all(protected)
@@ -282,7 +224,7 @@ class PythonPlane:
             else:
                 self._loop.call_later(number * SLICE_S, self._send_all, part)
 
-    def _send_all(self, datagrams: list[tuple[_Route, bytes]]) -> None:
+    def _send_all(self, datagrams: list[tuple[Route, bytes]]) -> None:
         if not self._closed:
             for route, data in datagrams:
                 self._send(route, data)
@@ -297,7 +239,7 @@ class PythonPlane:
     def reception(self, group: GroupHandle) -> Reception:
         return self._groups[group].receptions.take()
 
-    def _feedback(self, member: _Member, packet: bytes, now: float) -> bool:
+    def _feedback(self, member: Member, packet: bytes, now: float) -> bool:
         """Take in what a member says; whether there is something in it for the listener."""
         try:
             messages = rtcp.parse(packet)
@@ -318,7 +260,7 @@ class PythonPlane:
                         self._stats.retransmissions_refused += 1
         return any(isinstance(m, rtcp.SenderReport | rtcp.Goodbye) for m in messages)
 
-    def _retransmit(self, member: _Member, ssrc: int, sequence: int, now: float) -> bool:
+    def _retransmit(self, member: Member, ssrc: int, sequence: int, now: float) -> bool:
         # Only what this member was sent in this group: under the numbers of an earlier group
         # there is another packet, and the same index must never be used for two.
         own = sequence - member.offsets.get(ssrc, 0)
@@ -342,11 +284,11 @@ class PythonPlane:
                 return
             self._stats.packets_received += 1
             self._stats.bytes_received += len(data)
-            self._received(data, _Route(sock, sockaddr, source, time.monotonic()))
+            self._received(data, Route(sock, sockaddr, source, time.monotonic()))
             if self._closed:
                 return
 
-    def _received(self, data: bytes, route: _Route) -> None:
+    def _received(self, data: bytes, route: Route) -> None:
         host: str = route.sockaddr[0]
         if host.startswith("::ffff:") and "." in host:
             host = host[7:]
@@ -366,7 +308,7 @@ class PythonPlane:
         else:
             self._drop("not_webrtc", address)
 
-    def _stun(self, data: bytes, address: Address, route: _Route) -> None:
+    def _stun(self, data: bytes, address: Address, route: Route) -> None:
         try:
             request = stun.parse(data)
         except stun.StunMalformed as error:
@@ -408,7 +350,7 @@ class PythonPlane:
             if changed:
                 self._tell(lambda to: to.address_validated(peer.handle, address, now))
 
-    def _own(self, peer: _Peer, address: Address, route: _Route) -> bool:
+    def _own(self, peer: Peer, address: Address, route: Route) -> bool:
         """Note that `peer` was at `address`; whether it is the peer's now. Somebody else's
         address changes hands only when its owner has fallen silent there: a peer cannot take
         over another's by forging the source of a check."""
@@ -470,6 +412,8 @@ class PythonPlane:
             if not peer.expired and now - peer.checked > self._consent_timeout_s
         ]
         for peer in silent:
+            if self._peers.get(peer.handle) is not peer:
+                continue  # removed by the listener, on being told of another
             peer.expired = True
             self._tell(lambda to, peer=peer: to.peer_expired(peer.handle, now))  # type: ignore[misc]
 
@@ -479,21 +423,11 @@ class PythonPlane:
         try:
             report(self._listener)
         except Exception as error:
-            self._note("listener", f"the listener failed: {error!r}", error)
+            self._log.note("listener", f"the listener failed: {error!r}", error)
 
     def _drop(self, cause: str, detail: object = "") -> None:
         self._stats.dropped[cause] = self._stats.dropped.get(cause, 0) + 1
-        self._note(cause, detail)
-
-    def _note(self, cause: str, detail: object, error: Exception | None = None) -> None:
-        """Log the first of its cause, then a count at most every ten seconds."""
-        self._counts[cause] = count = self._counts.get(cause, 0) + 1
-        now = time.monotonic()
-        last, told = self._logged.get(cause, (-math.inf, 0))
-        if now - last >= _LOG_EVERY_S:
-            self._logged[cause] = (now, count)
-            logger.warning("%s: %d since the last note, now %s", cause, count - told, detail,
-                           exc_info=error)  # fmt: skip
+        self._log.note(cause, detail)
 
     def stats(self) -> PlaneStats:
         return dataclasses.replace(

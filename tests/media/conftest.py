@@ -10,10 +10,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import settings
 
 from media.plane import Address, IceCredentials, PeerHandle, Plane, SrtpKeys
 from media.plane_py import open_python_plane
 from tests.media.client import TestPeer, random_keys
+
+# A busy machine is no reason for a property to fail.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 OpenPlane = Callable[..., Awaitable[Plane]]
 
