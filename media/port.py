@@ -197,15 +197,25 @@ class MediaPort:
         return router.talking if router else (None,) * self._settings.slots
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the plane and of every room, for JSON."""
-        rooms = {name: room.router.stats() for name, room in self._rooms.items() if room.router}
+        """Counters of the plane and sums over the rooms, for JSON and metrics."""
+        routers = [room.router for room in self._rooms.values() if room.router]
         return {
             "plane": self._plane.name,
+            "rooms": len(routers),
             "sessions": len(self._sessions),
-            "rooms": rooms,
-            "failures": dict(self._guard.failures),
+            "publishers": sum(router.publishers for router in routers),
+            "audience": sum(router.audience for router in routers),
+            "stage": sum(router.listeners - router.audience for router in routers),
+            "malformed_rtcp": sum(router.malformed_rtcp for router in routers),
+            "errors": dict(self._guard.failures),
             **dataclasses.asdict(self._plane.stats()),
         }
+
+    def room_stats(self, room: str) -> dict[str, Any]:
+        """One room: who is there, packing, and how the audience said it receives since the last
+        call. Empty where nobody is connected here."""
+        router = self._router(room)
+        return router.stats() if router else {}
 
     def peer_stats(self, session_id: str) -> dict[str, Any]:
         """Loss and jitter of one session: as received here for a publisher, as it last reported

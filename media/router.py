@@ -84,6 +84,14 @@ class Router:
     def listeners(self) -> int:
         return self._forwarder.listeners
 
+    @property
+    def audience(self) -> int:
+        return self._forwarder.audience
+
+    @property
+    def publishers(self) -> int:
+        return self._forwarder.publishers
+
     def ssrcs(self, slots: int) -> tuple[int, ...]:
         """What a listener with so many audio sections will hear."""
         return self._forwarder.ssrcs(slots)
@@ -95,9 +103,9 @@ class Router:
             for slots, (group, _) in self._groups.items()
         }
         return {
-            "audience": self._forwarder.audience,
-            "stage": self.listeners - self._forwarder.audience,
-            "publishers": self._forwarder.publishers,
+            "audience": self.audience,
+            "stage": self.listeners - self.audience,
+            "publishers": self.publishers,
             "packing_ms": self.packing_ms,
             "malformed_rtcp": self.malformed_rtcp,
             "reception": groups,
