@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import secrets
 import threading
 from pathlib import Path
-from typing import Any
 
 from chatroom.errors import ModelUnavailable
 from translate import language
+from translate.llm_process import LlmFailed, LlmProcess
 
 log = logging.getLogger(__name__)
 
 SLOT_TOKENS = 640
 """Context of one direction: about 140 for the examples, the rest for line and answer."""
-_READ = 1 << 24
 MAX_LINE = 400
 """Characters of a line that are translated; speech is cut into shorter ones."""
 
@@ -104,7 +102,8 @@ def max_answer_tokens(text: str) -> int:
 
 
 class LlmEngine:
-    """The language model in `<root>/llm`, loaded when first used (about 2 GB of memory).
+    """The language model in `<root>/llm`, started when first used: a process with about 2 GB of
+    memory.
 
     `threads` is what one translation may use. Calls wait for one another.
     """
@@ -116,7 +115,7 @@ class LlmEngine:
         self._folder = root / "llm"
         self._threads = max(1, threads)
         self._lock = threading.Lock()
-        self._server: Any = None
+        self._process: LlmProcess | None = None
         self._model: Path | None = None
         self._warned = False
         self.refresh()
@@ -137,7 +136,7 @@ class LlmEngine:
                     self._warned = True
                 found = None
             if found != self._model:
-                self._server = None
+                self._stop()
             self._model = found
 
     def load(self, source: str, target: str) -> None:
@@ -149,7 +148,7 @@ class LlmEngine:
 
     def close(self) -> None:
         with self._lock:
-            self._server = None
+            self._stop()
 
     def _line(self, text: str, source: str, target: str) -> str:
         prompt = build_prompt(text, source, target)
@@ -157,61 +156,34 @@ class LlmEngine:
         return "" if recites(answer, text, source, target) else answer
 
     def _complete(self, prompt: str, source: str, target: str, tokens: int) -> str:
-        request = {
-            "prompt": prompt,
-            "n_predict": tokens,
-            "temperature": 0,
-            "cache_prompt": True,
-            "id_slot": DIRECTIONS.index((source, target)),
-            "stop": ["\n", "<|im_end|>"],
-        }
+        slot = DIRECTIONS.index((source, target))
         with self._lock:
-            answer = self._loaded().handle_completions(request)
-        try:
-            text: str = answer["choices"][0]["text"]
-        except (KeyError, IndexError, TypeError):
-            raise ModelUnavailable(f"The language model failed: {answer}.") from None
-        return text.strip()
+            process = self._running()
+            try:
+                return process.complete(prompt, tokens, slot).strip()
+            except LlmFailed as error:
+                self._process = None
+                raise ModelUnavailable(
+                    f"The language model failed: {error}. It is started again for the next line."
+                ) from error
 
-    def _loaded(self) -> Any:
-        if self._server is None:
+    def _running(self) -> LlmProcess:
+        if self._process is None:
             if self._model is None:
                 raise ModelUnavailable(
                     f"There is no language model in {self._folder} that can be used. "
                     f"Run `chatroom models fetch` with its name."
                 )
             try:
-                self._server = _serve(self._model, self._threads)
-            except (RuntimeError, OSError, ImportError) as error:
+                self._process = LlmProcess(self._model, self._threads, len(DIRECTIONS), SLOT_TOKENS)
+            except (LlmFailed, OSError) as error:
                 raise ModelUnavailable(
                     f"The language model {self._model} cannot be loaded: {error}. "
                     f"Run `chatroom models verify` to see what is wrong."
                 ) from error
-        return self._server
+        return self._process
 
-
-def _serve(model: Path, threads: int) -> Any:
-    import xllamacpp
-
-    # llama.cpp holds the interpreter's lock while it loads, so let it find the file in memory.
-    with model.open("rb") as file:
-        while file.read(_READ):
-            pass
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.n_parallel = len(DIRECTIONS)
-    params.n_ctx = SLOT_TOKENS * len(DIRECTIONS)
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
-    params.cache_ram_mib = 0
-    params.fit_params = False
-    params.warmup = False
-    params.verbosity = 0
-    params.offline = True
-    # llama.cpp opens its HTTP server on loopback whether one wants it or not: nobody gets in
-    # without this key, which is never told.
-    params.api_keys = [secrets.token_urlsafe(32)]
-    params.ui = False
-    params.endpoint_slots = False
-    params.n_threads_http = 1
-    return xllamacpp.Server(params)
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
