@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ Args = TypeVarTuple("Args")
 
 ENGINES = ("firefox", "argos", "llm")
 PIVOT = "en"
+LOOK_EVERY_S = 2.0
 _CACHED_LENGTH = 200
 
 
@@ -108,6 +110,9 @@ class Translator:
         }
         self._cache: OrderedDict[tuple[str, str, str], Translation] = OrderedDict()
         self._cache_lines = cache_lines
+        self._root = Path(root)
+        self._stamp = _stamp(self._root)
+        self._look_at = 0.0
 
     # ------------------------------------------------------------------ what there is
 
@@ -141,6 +146,18 @@ class Translator:
             engine.refresh()
         self._cache.clear()
 
+    async def _look_again(self) -> None:
+        """Take up what `chatroom models` changed on the disk beside us; looks every
+        LOOK_EVERY_S at most."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY_S
+        stamp = await asyncio.to_thread(_stamp, self._root)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            await asyncio.to_thread(self.refresh)
+
     def _have(self) -> dict[str, set[tuple[str, str]]]:
         return {name: engine.pairs() for name, engine in self._engines.items()}
 
@@ -170,6 +187,7 @@ class Translator:
         Raises LanguageUnavailable where no model has the pair, ModelUnavailable where its
         files are broken.
         """
+        await self._look_again()
         route = self.route(source, target)
         if route is None:
             raise missing_pair(source, target)
@@ -246,6 +264,18 @@ class Translator:
         self._cache[key] = translation
         while len(self._cache) > self._cache_lines:
             self._cache.popitem(last=False)
+
+
+def _stamp(root: Path) -> frozenset[tuple[str, int]]:
+    """Changes whenever a model comes or goes: the times of the engines' folders."""
+    seen: set[tuple[str, int]] = set()
+    for engine in ENGINES:
+        for place in (root / engine, *(root / engine).glob("[!.]*")):
+            try:
+                seen.add((str(place), place.stat().st_mtime_ns))
+            except OSError:  # gone, or not there yet
+                continue
+    return frozenset(seen)
 
 
 def missing_pair(source: str, target: str) -> LanguageUnavailable:

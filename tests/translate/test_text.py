@@ -1,12 +1,14 @@
 """Routes, cache, guards and variants of the facade; real weights where the words matter."""
 
 import asyncio
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from chatroom.errors import LanguageUnavailable, ModelUnavailable, TranslationRejected
+from translate import text
 from translate.packages_argos import install_file
 from translate.text import ENGINES, Leg, Translator, find_route
 
@@ -194,4 +196,21 @@ async def test_an_argos_package_is_a_pair_among_the_others(
     (line,) = await translator.translate_many(["Bom dia, como vai?"], "pt", "es")
     assert line.engine == "firefox+argos"
     assert line.text or line.error == "translation_rejected"
+    await translator.close()
+
+
+async def test_what_the_models_command_brings_is_taken_up(
+    tmp_path: Path, argos_package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "LOOK_EVERY_S", 0.0)
+    translator = Translator(tmp_path)
+    with pytest.raises(LanguageUnavailable):
+        await translator.translate("Hi", "en", "es")
+    install_file(argos_package("en", "es"), tmp_path)
+    (line,) = await translator.translate_many(["hello world"], "en", "es")
+    assert line.engine == "argos"
+    assert translator.available("en", "es")
+    shutil.rmtree(tmp_path / "argos")
+    with pytest.raises(LanguageUnavailable):
+        await translator.translate("Hi", "en", "es")
     await translator.close()
