@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.browsers import launch
 from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from tests.e2e.browsers import launch
 from tests.e2e.running import Network, Program, network
 from tests.e2e.speech import text_of, write_wav
 
@@ -46,7 +47,7 @@ def playwright() -> Iterator[Playwright]:
 def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, str]:
     """What the speaker's microphone hears in a loop: file, seconds, text. LibriVox readers."""
     path = tmp_path_factory.mktemp("speech") / "microphone.wav"
-    seconds = write_wav(path, CLIPS)
+    seconds = write_wav(path, [part for clip in CLIPS for part in (clip, 1.2)])
     return path, seconds, " ".join(text_of(clip) for clip in CLIPS)
 
 

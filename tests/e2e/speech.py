@@ -30,10 +30,14 @@ def text_of(name: str) -> str:
     return next(str(each["text"]) for each in manifest if each["file"] == name)
 
 
-def write_wav(path: Path, names: Sequence[str], *, pause_s: float = 1.2) -> float:
-    """The clips with a pause after each, as a 48 kHz WAV. Returns its length in seconds."""
-    pause = np.zeros(int(pause_s * RATE), np.int16)
-    sound = np.concatenate([part for name in names for part in (load(name), pause)])
+def write_wav(path: Path, parts: Sequence[str | float]) -> float:
+    """Clips, and pauses in seconds, as one 48 kHz WAV. Returns its length in seconds."""
+    sound = np.concatenate(
+        [
+            load(part) if isinstance(part, str) else np.zeros(int(part * RATE), np.int16)
+            for part in parts
+        ]
+    )
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

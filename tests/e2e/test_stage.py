@@ -32,7 +32,6 @@ def people(program: Program, speaking: Browser) -> Iterator[People]:
     guest.context.close()
 
 
-
 def test_hand_invitation_stage_mute_and_back(people: People) -> None:
     host, guest = people.host, people.guest
     # A hand goes up, down, and up again.

@@ -6,8 +6,9 @@ import { CaptionLog } from "./captions.js";
 import { CaptionsView } from "./captions_view.js";
 import { fillCaptions, fillSpoken } from "./choices.js";
 import { ask, confirm, manage } from "./dialogs.js";
-import { $, setIcon, toast } from "./dom.js";
-import { t, uiLanguage } from "./i18n.js";
+import { banner, drawConnection, drawDock } from "./dock.js";
+import { $, toast } from "./dom.js";
+import { t } from "./i18n.js";
 import { endonym, label } from "./languages.js";
 import { Listening } from "./listen.js";
 import { Microphone } from "./microphone.js";
@@ -78,20 +79,20 @@ export class LiveRoom {
       holder: $("players"),
       onState: () => this.#drawConnection(),
       onError: (error) =>
-        this.#banner("sound-error", t("banner.sound_failed", { detail: error.words })),
+        banner("sound-error", t("banner.sound_failed", { detail: error.words })),
       onBlocked: (blocked) =>
         blocked
-          ? this.#banner("sound", t("banner.blocked"), "banner.blocked_button", () =>
+          ? banner("sound", t("banner.blocked"), "banner.blocked_button", () =>
               this.listening.play(),
             )
-          : this.#banner("sound", ""),
+          : banner("sound", ""),
     });
     this.microphone = new Microphone({
       room: room.room,
       token: pass.token,
       onChange: () => this.#drawDock(),
       onProblem: (text, retry) =>
-        this.#banner("microphone", text, retry ? "banner.mic_retry" : "", retry),
+        banner("microphone", text, retry ? "banner.mic_retry" : "", retry),
     });
     this.socket = new RoomSocket({
       room: room.room,
@@ -251,8 +252,8 @@ export class LiveRoom {
     this.listening.stop();
     this.microphone.stop();
     for (const dialog of document.querySelectorAll("dialog")) dialog.close("gone");
-    this.#banner("sound", "");
-    this.#banner("microphone", "");
+    banner("sound", "");
+    banner("microphone", "");
     this.#log.clear();
     this.view.redraw();
     this.onOver(ending);
@@ -433,47 +434,21 @@ export class LiveRoom {
   }
 
   #drawDock() {
-    /** @param {string} id @param {string} name @param {string} key @param {boolean} [off] */
-    const set = (id, name, key, off = false) => {
-      const button = $(id);
-      setIcon(button, name);
-      button.querySelector("span")?.replaceChildren(t(key));
-      button.classList.toggle("off", off);
-    };
-    const { muted } = this.listening;
-    set("sound-button", muted ? "sound-off" : "sound", muted ? "dock.sound_off" : "dock.sound_on", muted);
-    $("sound-button").setAttribute("aria-pressed", String(!muted));
-    $("hand-button").hidden = this.#onStage || this.#me === "";
-    set("hand-button", "hand", this.#handUp ? "dock.lower" : "dock.raise");
-    $("hand-button").setAttribute("aria-pressed", String(this.#handUp));
-    const mic = this.microphone;
-    $("mic-button").hidden = !this.#onStage;
-    if (!mic.live) set("mic-button", "mic-off", mic.starting ? "dock.mic_starting" : "dock.mic_start", true);
-    else if (mic.muted) set("mic-button", "mic-off", "dock.unmute", true);
-    else set("mic-button", "mic", "dock.mute");
-    $("meter").hidden = !mic.live;
-    $("leave-stage-button").hidden = !this.#onStage || this.#role === "host";
+    drawDock({
+      soundOff: this.listening.muted,
+      known: this.#me !== "",
+      onStage: this.#onStage,
+      host: this.#role === "host",
+      handUp: this.#handUp,
+      microphone: this.microphone,
+    });
   }
 
   #drawConnection() {
-    const line = $("connection");
-    const { state } = this.socket ?? { state: "connecting" };
-    const sound = this.listening?.peer.state;
-    let text = t(`connection.${state === "stopped" ? "reconnecting" : state}`);
-    let shown = /** @type {string} */ (state);
-    if (state === "live" && sound === "mending") {
-      text = t("connection.media");
-      shown = "reconnecting";
-    } else if (state === "live" && sound === "starting") {
-      text = t("connection.connecting");
-      shown = "connecting";
-    }
-    if (sound === "connected") this.#banner("sound-error", "");
-    line.dataset["state"] = shown;
-    line.dataset["sound"] = sound ?? "";
-    if (line.textContent !== text) line.textContent = text;
-    $("listener-count").textContent = t("room.listeners", { n: this.#listeners });
-    $("listener-number").textContent = this.#listeners.toLocaleString(uiLanguage());
+    // Called by what these are made of, before they are there.
+    const sound = this.listening?.peer?.state ?? "starting";
+    drawConnection(this.socket?.state ?? "connecting", sound, this.#listeners);
+    if (sound === "connected") banner("sound-error", "");
   }
 
   #drawStatus() {
@@ -490,24 +465,4 @@ export class LiveRoom {
     if (document.activeElement === select && select.options.length) return;
     fillCaptions(select, this.room.languages, this.#status, this.pass.captions, endonym);
   }
-
-  /**
-   * The strip over the dock; one topic at a time.
-   * @param {"sound" | "sound-error" | "microphone"} topic
-   * @param {string} text Empty takes it away, where it is this topic's.
-   * @param {string} [button]
-   * @param {() => unknown} [then]
-   */
-  #banner(topic, text, button = "", then) {
-    const banner = $("banner");
-    if (!text && banner.dataset["topic"] !== topic) return;
-    banner.hidden = !text;
-    banner.dataset["topic"] = text ? topic : "";
-    $("banner-text").textContent = text;
-    const press = $("banner-button", HTMLButtonElement);
-    press.hidden = !button;
-    press.textContent = button ? t(button) : "";
-    press.onclick = () => void then?.();
-  }
 }
-

@@ -53,7 +53,8 @@ export class StageView {
    * @param {boolean} manageable
    */
   #card(member, me, manageable) {
-    const name = member.participant === me ? t("stage.you", { name: member.name }) : member.name;
+    const { name } = member;
+    const role = t(`role.${member.role}`);
     const face = make("span", { class: "face" }, avatar(member.participant, member.name));
     if (member.muted) face.append(make("span", { class: "badge" }, icon("mic-off")));
     const state = member.connected ? (member.muted ? "stage.muted" : "") : "stage.away";
@@ -63,8 +64,15 @@ export class StageView {
       { class: `member${away}` },
       face,
       make("span", { class: "name", text: name, attributes: { title: name } }),
-      make("span", { class: `detail role-${member.role}`, text: t(`role.${member.role}`) }),
-      make("span", { class: "detail", text: endonym(member.speaks), lang: member.speaks }),
+      make(
+        "span",
+        { class: "detail" },
+        make("span", {
+          class: `role role-${member.role}`,
+          text: member.participant === me ? t("stage.you", { role }) : role,
+        }),
+        make("span", { class: "speaks", text: endonym(member.speaks), lang: member.speaks }),
+      ),
     );
     if (state) card.append(make("span", { class: "visually-hidden", text: t(state) }));
     card.dataset["participant"] = member.participant;
