@@ -66,6 +66,7 @@ class Hub:
         self._status_subscription: Subscription | None = None
         self._presence: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._leaving = False
         self._closed = False
 
     async def start(self, media: Media) -> None:
@@ -144,7 +145,7 @@ class Hub:
 
     async def _count(self) -> None:
         """Once a second: say who is here, learn the sum, forget rooms that nobody needs."""
-        while True:
+        while not self._leaving:
             await asyncio.sleep(PRESENCE_S)
             try:
                 await self._learn_status()
@@ -200,6 +201,7 @@ class Hub:
 
     async def say_goodbye(self) -> None:
         """Close every socket: the server ends. New work in the background is refused."""
+        self._leaving = True
         if self._presence is not None:
             self._presence.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -87,6 +87,7 @@ class RoomHub:
         self._queue: asyncio.Queue[tuple[str | None, Event] | None] = asyncio.Queue(_MAX_QUEUE)
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     # ------------------------------------------------------------------- from the bus
 
@@ -110,7 +111,9 @@ class RoomHub:
         self._queue.put_nowait(None)
 
     async def _run(self) -> None:
-        while True:
+        # The flag, because a cancellation can be lost inside a call to Redis that ends in the
+        # same turn of the loop.
+        while not self._closing:
             item = await self._queue.get()
             try:
                 if item is None:
@@ -299,6 +302,7 @@ class RoomHub:
 
     async def close(self, going_away: bool) -> None:
         """Stop following the room; with `going_away` tell the sockets that the server ends."""
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
