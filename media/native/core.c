@@ -62,6 +62,16 @@ static void release(struct plane *p) {
     free(p);
 }
 
+static bool has_all_addresses(int fd) {
+    union address bound;
+    socklen_t size = sizeof bound;
+    memset(&bound, 0, sizeof bound);
+    if (getsockname(fd, &bound.any, &size) != 0)
+        return false;
+    return bound.any.sa_family == AF_INET ? bound.v4.sin_addr.s_addr == htonl(INADDR_ANY)
+                                          : IN6_IS_ADDR_UNSPECIFIED(&bound.v6.sin6_addr);
+}
+
 /* The threads must not take the signals that Python waits for. */
 static bool start_threads(struct plane *p) {
     sigset_t all, before;
@@ -94,6 +104,7 @@ plane *plane_open(const int *sockets, int count, const plane_options *options) {
     pthread_mutex_init(&p->lock, NULL);
     for (int i = 0; i < count; i++) {
         p->sockets[i] = sockets[i];
+        p->wildcard[i] = has_all_addresses(sockets[i]);
         p->receivers[i].plane = p;
         p->receivers[i].socket = (uint8_t)i;
     }

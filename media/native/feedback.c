@@ -26,10 +26,9 @@ static bool retransmit(struct plane *p, struct peer *peer, uint32_t ssrc, uint16
     uint8_t out[MAX_DATAGRAM];
     pthread_mutex_lock(&s->lock);
     size_t length = member_packet(peer, packet, &p->scratch, p->options.plain_crypto, out);
-    union address to = peer->to;
-    uint8_t socket = peer->socket;
+    struct endpoint to = peer->to;
     pthread_mutex_unlock(&s->lock);
-    return length > 0 && send_one(p, socket, &to, out, length);
+    return length > 0 && send_one(p, &to, out, length);
 }
 
 static void answer(struct plane *p, struct peer *peer, uint32_t ssrc, uint16_t sequence,

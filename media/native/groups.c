@@ -93,7 +93,7 @@ static void remove_member(struct plane *p, struct shard *s, struct group *g, str
         size_t length = member_packet(peer, next->packet, &p->scratch, p->options.plain_crypto,
                                       out);
         if (length > 0)
-            send_one(p, peer->socket, &peer->to, out, length);
+            send_one(p, &peer->to, out, length);
         next->remaining--;
         move_member(m, next->remaining, hole);
         hole = next->remaining;

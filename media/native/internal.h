@@ -69,12 +69,18 @@ struct credential {
     char ufrag[];
 };
 
+struct endpoint {          /* where a datagram goes, and from which of our addresses */
+    union address to;      /* as the socket gave it */
+    uint8_t socket;
+    uint8_t local_family;  /* 4 or 6; 0: the socket has but one address */
+    uint8_t local[16];
+};
+
 struct route {             /* an address from which a peer passed a check */
     struct route *next;
     struct peer *peer;
     double checked;
-    union address address; /* as the socket gave it */
-    uint8_t socket;
+    struct endpoint at;
 };
 
 struct offset {
@@ -85,8 +91,8 @@ struct offset {
 struct peer {
     /* shard.lock; in the order in which the sending thread reads it */
     struct crypt send;
-    union address to;
-    uint8_t socket, payload_type, offset_count;
+    struct endpoint to;
+    uint8_t payload_type, offset_count;
     bool keyed, reachable;
     uint32_t position, shard; /* in its group's array; shard never changes */
     struct offset *more;      /* all offsets, where there are more than INLINE_OFFSETS */
@@ -188,6 +194,7 @@ struct plane {
     pthread_mutex_t lock;
     plane_options options;
     int sockets[MAX_SOCKETS];
+    bool wildcard[MAX_SOCKETS]; /* has all of the machine's addresses */
     int socket_count, shard_count, shards_started, receivers_started;
     int stop_fd;
     uint64_t seed, next_handle;
@@ -210,8 +217,7 @@ struct credential *credential_find(struct plane *p, const char *ufrag, size_t le
 struct route *route_find(struct plane *p, const union address *a);
 /* An authenticated check came; answers whether the address is the peer's (now). */
 bool peer_checked(struct plane *p, struct peer *peer, struct credential *used,
-                  const union address *from, uint8_t socket, bool nominate, double now,
-                  bool *changed);
+                  const struct endpoint *from, bool nominate, double now, bool *changed);
 void peers_sweep(struct plane *p, double now); /* takes the lock itself */
 void peer_free(struct peer *peer);
 bool take_nack_token(const plane_options *o, struct peer *peer, double now);
@@ -234,8 +240,7 @@ size_t member_packet(struct peer *peer, const struct packet *packet, struct cryp
                      bool plain, uint8_t *out);
 int64_t peer_offset(const struct peer *peer, uint32_t ssrc);
 /* Sends and counts; no lock needed. */
-bool send_one(struct plane *p, uint8_t socket, const union address *to, const uint8_t *data,
-              size_t length);
+bool send_one(struct plane *p, const struct endpoint *to, const uint8_t *data, size_t length);
 bool outbox_init(struct shard *s);
 void outbox_free(struct shard *s);
 

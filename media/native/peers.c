@@ -54,7 +54,7 @@ static struct place place_of(const union address *a) {
 }
 
 static bool has_address(const void *value, const void *key) {
-    struct place k = place_of(&((const struct route *)value)->address);
+    struct place k = place_of(&((const struct route *)value)->at.to);
     return memcmp(&k, key, sizeof k) == 0;
 }
 
@@ -182,7 +182,7 @@ static void route_drop(struct plane *p, struct route *route) {
         peer->nominated = NULL;
     if (peer->latest == route)
         peer->latest = NULL;
-    table_remove(&p->by_address, hash_address(p, &route->address), route);
+    table_remove(&p->by_address, hash_address(p, &route->at.to), route);
     free(route);
 }
 
@@ -193,8 +193,7 @@ static void aim(struct plane *p, struct peer *peer) {
     pthread_mutex_lock(&s->lock);
     peer->reachable = r != NULL;
     if (r != NULL) {
-        peer->to = r->address;
-        peer->socket = r->socket;
+        peer->to = r->at;
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -260,9 +259,9 @@ size_t plane_peer_bytes(void) { return (sizeof(struct peer) + 63) / 64 * 64; }
 
 /* Somebody else's address changes hands only when its owner has fallen silent there: a peer
  * cannot take over another's by forging the source of a check. */
-static struct route *own(struct plane *p, struct peer *peer, const union address *from,
-                         uint8_t socket, double now) {
-    struct route *route = route_find(p, from);
+static struct route *own(struct plane *p, struct peer *peer, const struct endpoint *from,
+                         double now) {
+    struct route *route = route_find(p, &from->to);
     if (route != NULL && route->peer != peer) {
         if (now - route->checked < p->options.consent_timeout_s / 2)
             return NULL;
@@ -276,8 +275,8 @@ static struct route *own(struct plane *p, struct peer *peer, const union address
         if (route == NULL)
             return NULL;
         route->peer = peer;
-        route->address = *from;
-        if (!table_put(&p->by_address, hash_address(p, from), route)) {
+        route->at = *from;
+        if (!table_put(&p->by_address, hash_address(p, &from->to), route)) {
             free(route);
             return NULL;
         }
@@ -287,7 +286,7 @@ static struct route *own(struct plane *p, struct peer *peer, const union address
             at = &(*at)->next;
         *at = route->next;
     }
-    route->socket = socket;
+    route->at = *from;
     route->checked = now;
     route->next = peer->routes;
     peer->routes = route;
@@ -303,16 +302,18 @@ static struct route *own(struct plane *p, struct peer *peer, const union address
 }
 
 bool peer_checked(struct plane *p, struct peer *peer, struct credential *used,
-                  const union address *from, uint8_t socket, bool nominate, double now,
-                  bool *changed) {
+                  const struct endpoint *from, bool nominate, double now, bool *changed) {
     *changed = false;
     if (used == peer->current)
         credential_drop(p, &peer->previous);
     peer->checked = now;
     peer->expired = false;
     struct route *before = peer->nominated != NULL ? peer->nominated : peer->latest;
-    uint8_t before_socket = before != NULL ? before->socket : 0;
-    struct route *route = own(p, peer, from, socket, now);
+    struct endpoint was;
+    memset(&was, 0, sizeof was);
+    if (before != NULL)
+        was = before->at;
+    struct route *route = own(p, peer, from, now);
     if (route == NULL)
         return false;
     if (nominate && peer->nominated != route) {
@@ -320,7 +321,7 @@ bool peer_checked(struct plane *p, struct peer *peer, struct credential *used,
         *changed = true;
     }
     struct route *after = peer->nominated != NULL ? peer->nominated : peer->latest;
-    if (after != before || after->socket != before_socket)
+    if (after != before || memcmp(&after->at, &was, sizeof was) != 0)
         aim(p, peer);
     return true;
 }

@@ -13,7 +13,11 @@ enum { READ_BATCH = 64 };
 struct inbox {
     struct mmsghdr messages[READ_BATCH];
     struct iovec pieces[READ_BATCH];
-    union address from[READ_BATCH];
+    struct endpoint from[READ_BATCH];
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[64];
+    } control[READ_BATCH];
     uint8_t bytes[READ_BATCH][MAX_DATAGRAM];
 };
 
@@ -64,8 +68,8 @@ static union address unmapped(const union address *a) {
     return plain;
 }
 
-static void on_stun(struct plane *p, struct receiver *r, const uint8_t *data, size_t length,
-                    const union address *from, double now) {
+static void on_stun(struct plane *p, const uint8_t *data, size_t length,
+                    const struct endpoint *from, double now) {
     struct stun_request request;
     uint8_t answer[STUN_MAX_ANSWER];
     switch (stun_parse(data, length, &request)) {
@@ -85,18 +89,18 @@ static void on_stun(struct plane *p, struct receiver *r, const uint8_t *data, si
     }
     if (request.unknown_count > 0 || request.is_controlled) {
         size_t n = stun_error(&request, request.unknown_count > 0 ? 420 : 487, &used->key, answer);
-        send_one(p, r->socket, from, answer, n);
+        send_one(p, from, answer, n);
         return;
     }
     /* the answer is made first: a check with new credentials frees the old ones */
-    union address shown = unmapped(from);
+    union address shown = unmapped(&from->to);
     size_t n = stun_success(&request, &shown, &used->key, answer);
     bool changed;
     struct peer *peer = used->peer;
-    peer_checked(p, peer, used, from, r->socket, request.use_candidate, now, &changed);
-    send_one(p, r->socket, from, answer, n);
+    peer_checked(p, peer, used, from, request.use_candidate, now, &changed);
+    send_one(p, from, answer, n);
     if (changed)
-        tell(p, peer, EVENT_VALIDATED, NULL, 0, from, now);
+        tell(p, peer, EVENT_VALIDATED, NULL, 0, &from->to, now);
 }
 
 /* ---- SRTP */
@@ -140,18 +144,18 @@ static void on_srtp(struct plane *p, struct receiver *r, uint8_t *data, size_t l
 }
 
 static void on_datagram(struct plane *p, struct receiver *r, uint8_t *data, size_t length,
-                        const union address *from, double now) {
+                        const struct endpoint *from, double now) {
     uint8_t first = length > 0 ? data[0] : 255; /* RFC 7983 */
     if (first < 4) {
-        on_stun(p, r, data, length, from, now);
+        on_stun(p, data, length, from, now);
     } else if (first >= 20 && first <= 63) {
-        const struct route *route = route_find(p, from);
+        const struct route *route = route_find(p, &from->to);
         if (route != NULL)
             tell(p, route->peer, EVENT_DATAGRAM, data, length, NULL, now);
         else
             COUNT(p, dtls_unknown_peer, 1);
     } else if (first >= 128 && first <= 191) {
-        on_srtp(p, r, data, length, from, now);
+        on_srtp(p, r, data, length, &from->to, now);
     } else {
         COUNT(p, not_webrtc, 1);
     }
@@ -159,11 +163,31 @@ static void on_datagram(struct plane *p, struct receiver *r, uint8_t *data, size
 
 /* ---- the thread */
 
+/* Which of the machine's addresses the datagram came to: answers leave from there. */
+static void note_local(struct msghdr *h, struct endpoint *from) {
+    from->local_family = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            memcpy(from->local, &info.ipi_spec_dst, 4);
+            from->local_family = 4;
+        } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            memcpy(from->local, &info.ipi6_addr, 16);
+            from->local_family = 6;
+        }
+    }
+}
+
 /* Reads what is there, a batch at most; how many. */
 static int read_batch(struct plane *p, struct receiver *r) {
     struct inbox *in = r->inbox;
-    for (int i = 0; i < READ_BATCH; i++)
-        in->messages[i].msg_hdr.msg_namelen = sizeof in->from[i];
+    for (int i = 0; i < READ_BATCH; i++) {
+        in->messages[i].msg_hdr.msg_namelen = sizeof in->from[i].to;
+        in->messages[i].msg_hdr.msg_controllen = sizeof in->control[i];
+    }
     int n = recvmmsg(p->sockets[r->socket], in->messages, READ_BATCH, MSG_DONTWAIT, NULL);
     if (n <= 0)
         return 0;
@@ -175,6 +199,8 @@ static int read_batch(struct plane *p, struct receiver *r) {
         if (in->messages[i].msg_hdr.msg_flags & MSG_TRUNC)
             COUNT(p, not_webrtc, 1);
         else {
+            if (p->wildcard[r->socket])
+                note_local(&in->messages[i].msg_hdr, &in->from[i]);
             pthread_mutex_lock(&p->lock);
             on_datagram(p, r, in->bytes[i], length, &in->from[i], now);
             pthread_mutex_unlock(&p->lock);
@@ -220,7 +246,9 @@ bool receiver_start(struct receiver *r) {
     for (int i = 0; i < READ_BATCH; i++) {
         r->inbox->pieces[i].iov_base = r->inbox->bytes[i];
         r->inbox->pieces[i].iov_len = MAX_DATAGRAM;
-        r->inbox->messages[i].msg_hdr.msg_name = &r->inbox->from[i];
+        r->inbox->from[i].socket = r->socket;
+        r->inbox->messages[i].msg_hdr.msg_name = &r->inbox->from[i].to;
+        r->inbox->messages[i].msg_hdr.msg_control = &r->inbox->control[i];
         r->inbox->messages[i].msg_hdr.msg_iov = &r->inbox->pieces[i];
         r->inbox->messages[i].msg_hdr.msg_iovlen = 1;
     }

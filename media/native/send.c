@@ -13,10 +13,17 @@
 #define LATE_S 1.0      /* so far past its end a packet is no longer worth sending */
 #define AHEAD 6         /* members whose state is fetched before it is needed */
 
+union control {
+    struct cmsghdr header;
+    uint8_t v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
+    uint8_t v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
 struct outbox { /* one batch, sorted by the socket that it leaves through */
     struct mmsghdr messages[MAX_SOCKETS][BATCH];
     struct iovec pieces[MAX_SOCKETS][BATCH];
     union address to[MAX_SOCKETS][BATCH];
+    union control control[MAX_SOCKETS][BATCH];
     int counts[MAX_SOCKETS];
     _Alignas(64) uint8_t bytes[BATCH * (MAX_DATAGRAM + 64)];
 };
@@ -31,6 +38,7 @@ bool outbox_init(struct shard *s) {
     s->outbox = aligned_alloc(64, (sizeof *s->outbox + 63) / 64 * 64);
     if (s->outbox == NULL)
         return false;
+    memset(s->outbox->control, 0, sizeof s->outbox->control);
     for (int i = 0; i < MAX_SOCKETS; i++) {
         s->outbox->counts[i] = 0;
         for (int j = 0; j < BATCH; j++) {
@@ -48,6 +56,32 @@ void outbox_free(struct shard *s) { free(s->outbox); }
 
 static socklen_t address_size(const union address *a) {
     return a->any.sa_family == AF_INET6 ? sizeof a->v6 : sizeof a->v4;
+}
+
+/* A client drops what comes from another address than the one it checked (RFC 8445, section
+ * 7.2.5.2.1), so a socket that has several is told which one to send from. */
+static void set_source(struct msghdr *h, const struct endpoint *e, union control *c) {
+    h->msg_control = c;
+    if (e->local_family == 4) {
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, e->local, 4);
+        c->header.cmsg_level = IPPROTO_IP;
+        c->header.cmsg_type = IP_PKTINFO;
+        c->header.cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(&c->header), &info, sizeof info);
+        h->msg_controllen = sizeof c->v4;
+    } else if (e->local_family == 6) {
+        struct in6_pktinfo info = {0};
+        memcpy(&info.ipi6_addr, e->local, 16);
+        c->header.cmsg_level = IPPROTO_IPV6;
+        c->header.cmsg_type = IPV6_PKTINFO;
+        c->header.cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(&c->header), &info, sizeof info);
+        h->msg_controllen = sizeof c->v6;
+    } else {
+        h->msg_control = NULL;
+        h->msg_controllen = 0;
+    }
 }
 
 /* ---- one member's datagram */
@@ -75,11 +109,17 @@ size_t member_packet(struct peer *peer, const struct packet *packet, struct cryp
                        index & 0xffffffffffffull, peer->payload_type, out);
 }
 
-bool send_one(struct plane *p, uint8_t socket, const union address *to, const uint8_t *data,
-              size_t length) {
+bool send_one(struct plane *p, const struct endpoint *to, const uint8_t *data, size_t length) {
+    union address address = to->to;
+    union control control;
+    struct iovec piece = {(void *)data, length};
+    struct msghdr message = {.msg_name = &address, .msg_namelen = address_size(&address),
+                             .msg_iov = &piece, .msg_iovlen = 1};
     ssize_t n;
+    memset(&control, 0, sizeof control);
+    set_source(&message, to, &control);
     do
-        n = sendto(p->sockets[socket], data, length, MSG_DONTWAIT, &to->any, address_size(to));
+        n = sendmsg(p->sockets[to->socket], &message, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         COUNT(p, send_blocked, 1);
@@ -146,11 +186,12 @@ static void fill(struct shard *s, struct job *job, uint32_t n) {
         size_t length = member_packet(peer, job->packet, &s->scratch, plain, out);
         if (length == 0)
             continue;
-        int k = peer->socket, j = o->counts[k]++;
-        o->to[k][j] = peer->to;
+        int k = peer->to.socket, j = o->counts[k]++;
+        o->to[k][j] = peer->to.to;
         o->pieces[k][j].iov_base = out;
         o->pieces[k][j].iov_len = length;
-        o->messages[k][j].msg_hdr.msg_namelen = address_size(&peer->to);
+        o->messages[k][j].msg_hdr.msg_namelen = address_size(&peer->to.to);
+        set_source(&o->messages[k][j].msg_hdr, &peer->to, &o->control[k][j]);
     }
     job->remaining = first - n;
 }
@@ -301,7 +342,7 @@ static int send_single(struct plane *p, uint64_t handle, const uint8_t *data, si
     struct peer *peer = peer_find(p, handle);
     if (peer != NULL) {
         struct shard *s = &p->shards[peer->shard];
-        union address to;
+        struct endpoint to;
         size_t n = 0;
         pthread_mutex_lock(&s->lock);
         if (peer->keyed && peer->reachable) {
@@ -314,9 +355,8 @@ static int send_single(struct plane *p, uint64_t handle, const uint8_t *data, si
             }
         }
         to = peer->to;
-        uint8_t socket = peer->socket;
         pthread_mutex_unlock(&s->lock);
-        result = n > 0 && send_one(p, socket, &to, out, n) ? 0 : -1;
+        result = n > 0 && send_one(p, &to, out, n) ? 0 : -1;
     }
     pthread_mutex_unlock(&p->lock);
     return result;
@@ -338,7 +378,7 @@ int plane_send_datagram(plane *p, uint64_t handle, const uint8_t *data, size_t l
     const struct route *r = peer == NULL ? NULL
                             : peer->nominated != NULL ? peer->nominated : peer->latest;
     if (r != NULL)
-        result = send_one(p, r->socket, &r->address, data, length) ? 0 : -1;
+        result = send_one(p, &r->at, data, length) ? 0 : -1;
     pthread_mutex_unlock(&p->lock);
     return result;
 }
