@@ -15,7 +15,7 @@ from aiohttp import web
 from signaling.context import Context, of
 
 _NAME = re.compile(r"[^a-zA-Z0-9_]")
-_BY_CAUSE = frozenset({"dropped", "failures"})
+_BY_CAUSE = frozenset({"dropped", "errors"})
 """Maps whose keys become a label `cause` instead of names."""
 
 Sample = tuple[str, Mapping[str, str], float]
@@ -61,7 +61,7 @@ def samples(context: Context) -> Iterator[Sample]:
     for state in ("off", "fetching", "loading", "ready", "degraded", "failed"):
         yield "captions_state", {"state": state}, float(hub.status.state == state)
     yield "captions_behind_seconds", {}, hub.status.behind_ms / 1000
-    yield from _media(context.media.stats())
+    yield from _media(context)
 
 
 _COUNTERS = (
@@ -72,33 +72,23 @@ _COUNTERS = (
     "send_blocked",
     "retransmitted",
     "retransmissions_refused",
+    "malformed_rtcp",
 )
+_WORST = ("loss_mean", "loss_p95", "jitter_ms_p50", "jitter_ms_p95", "rtt_ms_p50", "rtt_ms_p95")
 
 
-def _media(stats: dict[str, Any]) -> Iterator[Sample]:
-    """The port's counters. Rooms are summed up: a room's id is its invitation, which has no
-    place in a page that anybody may read. Reception is the worst of all rooms."""
-    rooms: Mapping[str, Mapping[str, Any]] = stats.pop("rooms")
-    for key in ("audience", "stage", "publishers"):
-        yield f"media_{key}", {}, sum(room[key] for room in rooms.values())
-    yield "media_malformed_rtcp", {}, sum(room["malformed_rtcp"] for room in rooms.values())
-    heard = [group for room in rooms.values() for group in room["reception"].values()]
-    for key in ("loss_mean", "loss_p95", "jitter_ms_p50", "jitter_ms_p95", "rtt_ms_p95"):
-        yield f"media_reception_{key}", {}, max((group[key] for group in heard), default=0.0)
+def _media(context: Context) -> Iterator[Sample]:
+    """The port's counters, and how sound is received in the room that receives it worst. Rooms
+    have no lines of their own: a room's id is its invitation, which has no place in a page that
+    anybody may read."""
+    stats = context.media.stats()
     for key in _COUNTERS:
         yield f"media_{key}_total", {}, stats.pop(key)
     yield from flatten("media", stats)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    yield "process_cpu_seconds_total", {}, usage.ru_utime + usage.ru_stime
-    yield "process_resident_memory_bytes", {}, _resident_bytes()
-
-
-def _resident_bytes() -> float:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return math.nan
-    return pages * resource.getpagesize()
+    rooms = [context.media.room_stats(room) for room in context.hub.rooms]
+    heard = [group for room in rooms for group in room.get("reception", {}).values()]
+    for key in _WORST:
+        yield f"media_reception_{key}", {}, max((group[key] for group in heard), default=0.0)
 
 
 def flatten(prefix: str, value: Any, labels: Mapping[str, str] | None = None) -> Iterator[Sample]:
