@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import secrets
 import socket
@@ -86,7 +87,7 @@ def check(credentials: IceCredentials) -> bytes:
 async def fill(listeners: int, threads: int, profile: SrtpProfile, openssl_only: bool) -> Room:
     """A room of so many listeners."""
     plane = await open_native_plane(
-        ["127.0.0.1"], 0, consent_timeout_s=3600, threads=threads, openssl_only=openssl_only
+        ["0.0.0.0"], 0, consent_timeout_s=3600, threads=threads, openssl_only=openssl_only
     )
     assert isinstance(plane, NativePlane)
     validated = Validated()
@@ -116,6 +117,12 @@ async def fill(listeners: int, threads: int, profile: SrtpProfile, openssl_only:
             raise RuntimeError(f"only {validated.count} of {listeners} checks arrived")
         await asyncio.sleep(0.01)
     return Room(plane, group, sink, addresses)
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def ours(room: Room, size: int) -> float:
@@ -156,7 +163,9 @@ def bare(room: Room, fd: int, size: int) -> float:
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole benchmark."""
     profile = SrtpProfile[arguments.profile]
+    before = resident_bytes()
     room = await fill(arguments.listeners, arguments.threads, profile, arguments.openssl_only)
+    kb_per_listener = (resident_bytes() - before) / arguments.listeners / 1024
     tag = 10 if profile is SrtpProfile.AES128_CM_HMAC_SHA1_80 else 16
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
@@ -181,6 +190,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "send_blocked": stats.send_blocked,
         "threads": room.plane.sending_threads,
         "peer_bytes": int(lib.plane_peer_bytes()),
+        "kb_per_listener": round(kb_per_listener, 2),
         "fast_crypto": bool(lib.crypt_has_fast()) and not arguments.openssl_only,
         **machine(),
     }

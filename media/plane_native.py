@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import struct
 import weakref
 from collections.abc import Mapping
@@ -55,6 +56,7 @@ _PROFILES = {
 _EVENT = struct.Struct("=QdIIHH16sI")
 _VALIDATED, _DATAGRAM, _RTP, _RTCP, _EXPIRED = 1, 2, 3, 4, 5
 _DRAIN_BYTES = 256 * 1024
+_LOG_EVERY_S = 10.0
 _UNKNOWN = -2
 _DROPS = (
     "stun_malformed", "stun_unknown_peer", "stun_bad_integrity", "dtls_unknown_peer",
@@ -77,6 +79,8 @@ class NativePlane:
         self._buffer = ffi.new("uint8_t[]", _DRAIN_BYTES)
         self._view = ffi.buffer(self._buffer)
         self._last_stats = PlaneStats()
+        self._failures = 0
+        self._failure_logged = -math.inf
         # Also at interpreter exit: the threads must be gone before libcrypto is torn down.
         self._close_core = weakref.finalize(self, lib.plane_close, core)
         self._event_fd: int = lib.plane_event_fd(core)
@@ -228,7 +232,13 @@ class NativePlane:
                     self._listener.peer_expired(peer, now)
             except Exception:
                 # One peer's trouble must not cost the others their packets.
-                logger.exception("the listener failed")
+                self._note_failure(now)
+
+    def _note_failure(self, now: float) -> None:
+        self._failures += 1
+        if now - self._failure_logged >= _LOG_EVERY_S:
+            logger.exception("the listener failed, %d times so far", self._failures)
+            self._failure_logged = now
 
     # -------------------------------------------------------------------------------- rest
 

@@ -5,10 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "internal.h"
 
 enum { READ_BATCH = 64 };
+
+/* Thousands of listeners answer with a report or a check now and then, one small packet at a
+ * time: waking up for each would cost more than reading it. Above so many a second the thread
+ * lets some come together first. A speaker's packet waits for it too, so it is short. */
+#define BUSY_PER_S 4000.0
+#define NAP_NS 300000
+#define RATE_WINDOW_S 0.05
 
 struct inbox {
     struct mmsghdr messages[READ_BATCH];
@@ -211,11 +219,32 @@ static int read_batch(struct plane *p, struct receiver *r) {
     return n;
 }
 
+struct rate {
+    double since;
+    int count;
+    bool busy;
+};
+
+static void pause_if_busy(struct rate *rate, int n) {
+    double now = now_s();
+    rate->count += n;
+    if (now - rate->since >= RATE_WINDOW_S) {
+        rate->busy = rate->count > BUSY_PER_S * (now - rate->since);
+        rate->since = now;
+        rate->count = 0;
+    }
+    if (rate->busy && n < READ_BATCH / 2) {
+        struct timespec nap = {.tv_nsec = NAP_NS};
+        nanosleep(&nap, NULL);
+    }
+}
+
 static void *receive_loop(void *argument) {
     struct receiver *r = argument;
     struct plane *p = r->plane;
     struct pollfd wait[2] = {{.fd = p->sockets[r->socket], .events = POLLIN},
                              {.fd = p->stop_fd, .events = POLLIN}};
+    struct rate rate = {.since = now_s()};
     double every = p->options.consent_timeout_s / 4, next_sweep = now_s();
     if (every > 1)
         every = 1;
@@ -234,7 +263,7 @@ static void *receive_loop(void *argument) {
         if (wait[1].revents != 0)
             break;
         if (wait[0].revents != 0)
-            read_batch(p, r);
+            pause_if_busy(&rate, read_batch(p, r));
     }
     return NULL;
 }
