@@ -214,11 +214,12 @@ class Worker:
             if turn is None:
                 wait_ms = self._agenda.wait_ms(now_ms())
                 self._wake.clear()
+                # A little more than due, or a rounding error makes it turn idly. Not wait_for,
+                # which may swallow a cancellation in Python 3.11.
+                delay_s = None if wait_ms is None else (wait_ms + 1) / 1000
                 with contextlib.suppress(TimeoutError):
-                    # A little more than due, or a rounding error makes it turn idly.
-                    await asyncio.wait_for(
-                        self._wake.wait(), None if wait_ms is None else (wait_ms + 1) / 1000
-                    )
+                    async with asyncio.timeout(delay_s):
+                        await self._wake.wait()
                 continue
             await self._turn(turn)
 
