@@ -16,6 +16,7 @@ from chatroom.protocol import (
     CaptionPosted,
     CaptionsStatus,
     CaptionsStatusChanged,
+    Cursor,
     Envelope,
     Event,
     HandsChanged,
@@ -179,8 +180,8 @@ async def get_events(request: web.Request) -> web.Response:
     room, claims = await participant(request)
     room.admit(claims.participant)
     limit_commands(context, claims)
-    captions = _captions(request.query.get("captions"))
-    after = request.query.get("after")
+    captions = _query(request, "captions", Language, "a language code such as en or zh-Hans")
+    after = _query(request, "after", Cursor, "the cursor of an answer before")
     missed = await missed_events(context, room.id, after)
     latest = await context.store.latest_cursor(room.id) if missed is None else (after or "")
     await room.refresh()
@@ -228,13 +229,16 @@ def _reader(room: RoomHub, claims: Claims, captions: str | None) -> _HttpReader:
     return _HttpReader(claims.participant, role, captions)
 
 
-def _captions(text: str | None) -> str | None:
+def _query(request: web.Request, name: str, kind: Any, what: str) -> str | None:
+    """A parameter of the address, None where it is missing or empty."""
+    text = request.query.get(name)
     if not text:
         return None
     try:
-        return msgspec.convert(text, Language)
+        converted: str = msgspec.convert(text, kind)
     except msgspec.ValidationError:
-        raise BadMessage("captions is a language code such as en or zh-Hans.") from None
+        raise BadMessage(f"{name} is {what}.") from None
+    return converted
 
 
 def line(text: str, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -48,8 +48,6 @@ class SocketStats:
     """Transient frames left out for clients that do not keep up."""
     cut: int = 0
     """Clients cut off because they did not read."""
-    errors: dict[str, int] = field(default_factory=dict)
-    """Errors told to clients, by code."""
 
 
 class Connection:
@@ -107,8 +105,6 @@ class Connection:
 
     def reply(self, message: Reply | Event) -> None:
         """Something for this socket alone."""
-        if isinstance(message, ErrorReply):
-            self._stats.errors[message.code] = self._stats.errors.get(message.code, 0) + 1
         self._write(envelope_frame(message))
 
     def keeps_up(self) -> bool:

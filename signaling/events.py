@@ -45,6 +45,7 @@ from signaling.context import Context, check_origin, limit_commands, of
 from signaling.limits import Bucket
 from signaling.problems import as_known
 from signaling.room_hub import RoomHub
+from signaling.views import cursor_key
 
 _CLOSE_CODES = {
     "unauthorized": CLOSE_UNAUTHORIZED,
@@ -166,6 +167,8 @@ async def missed_events(
     """What was stored since the cursor; None when history starts anew."""
     if cursor is None:
         return None
+    if max(cursor_key(cursor)) >= 1 << 64:
+        return None  # no stream has such a cursor
     limit = context.settings.resume_events
     try:
         missed = await context.store.events_after(room, cursor, limit + 1)
@@ -206,8 +209,6 @@ async def _refuse(context: Context, socket: web.WebSocketResponse, error: Chatro
     """A fatal error and its close code."""
     if socket.closed:
         return
-    errors = context.hub.stats.errors
-    errors[error.code] = errors.get(error.code, 0) + 1
     envelope = Envelope(m=error_reply(error, fatal=True))
     try:
         await socket.send_str(encode_json(envelope).decode())

@@ -30,6 +30,7 @@ class Media(Protocol):
 
     def set_stage(self, room: str, participants: frozenset[str]) -> None: ...
     def set_muted(self, room: str, participant: str, muted: bool) -> None: ...
+    def slots(self, room: str) -> tuple[str | None, ...]: ...
     async def hang_up(self, session_id: str, reason: str) -> None: ...
     async def close_participant(self, room: str, participant: str, reason: str) -> None: ...
     async def close_room(self, room: str, reason: str) -> None: ...
@@ -80,6 +81,8 @@ class Hub:
         """The room, followed from now on. Raises RoomNotFound and Unavailable."""
         room = self.rooms.get(room_id)
         if room is not None:
+            # Who asks is about to enter: the room is not forgotten under their feet.
+            room.unused_since = None
             return room
         # One at a time for each room; the lock goes when nobody waits for it.
         lock = self._opening.setdefault(room_id, asyncio.Lock())
@@ -103,6 +106,7 @@ class Hub:
             room_id, room.on_event, room.on_gap
         )
         self.rooms[room_id] = room
+        room.talking = self.media.slots(room_id)
         room.start()
         # What happened between reading the cursor and subscribing.
         room.on_gap()

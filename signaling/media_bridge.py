@@ -89,7 +89,7 @@ class MediaBridge:
             return
         known = here.sessions.get(session)
         if state == "closed":
-            here.sessions.pop(session, None)
+            here.forget(session)
             log.debug("room %s: a %s session closed: %s", room, kind, reason)
         elif known is not None:
             known.connected = True

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
-import resource
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -43,8 +40,6 @@ def samples(context: Context) -> Iterator[Sample]:
     yield "socket_frames_encoded_total", {}, hub.encoded
     yield "socket_frames_skipped_total", {}, stats.skipped
     yield "socket_bytes_total", {}, stats.bytes
-    for code, count in stats.errors.items():
-        yield "socket_errors_total", {"code": code}, count
     sessions = [session for room in hub.rooms.values() for session in room.sessions.values()]
     for kind in ("publish", "listen"):
         yield "sessions", {"kind": kind}, sum(session.kind == kind for session in sessions)
@@ -58,6 +53,8 @@ def samples(context: Context) -> Iterator[Sample]:
     yield "bus_reconnects_total", {}, context.live.reconnects
     yield "bus_bad_messages_total", {}, context.live.bad_messages
     yield "incidents_total", {}, context.incidents.count
+    for code, count in context.incidents.refused.items():
+        yield "refused_total", {"code": code}, count
     for state in ("off", "fetching", "loading", "ready", "degraded", "failed"):
         yield "captions_state", {"state": state}, float(hub.status.state == state)
     yield "captions_behind_seconds", {}, hub.status.behind_ms / 1000

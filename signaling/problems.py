@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:chatroom:problem:"
+_MAX_CAUSES = 1000
 
 
 class UnsupportedMediaType(ChatroomError):
@@ -141,23 +142,38 @@ class Incidents:
         self._clock = clock
         self._seen: dict[str, tuple[float, int]] = {}
         self.count = 0
+        self.refused: dict[str, int] = {}
+        """Errors that clients caused, by code."""
+
+    def refuse(self, error: ChatroomError, where: str) -> None:
+        """Count what a client did wrong; each code and place is logged once a minute."""
+        self.refused[error.code] = self.refused.get(error.code, 0) + 1
+        left_out = self._due(f"{where}:{error.code}")
+        if left_out is not None:
+            level = logging.WARNING if status_of(error) >= 500 else logging.INFO
+            log.log(level, "refused in %s: %s: %s%s", where, error.code, error.message, left_out)
 
     def report(self, error: BaseException, where: str) -> InternalError:
         """What to tell the client. `where` names the part, without anything personal."""
         self.count += 1
         incident = secrets.token_hex(4)
         cause = f"{where}:{type(error).__name__}:{_place(error)}"
+        left_out = self._due(cause)
+        if left_out is not None:
+            log.error("incident %s in %s%s", incident, where, left_out, exc_info=error)
+        return InternalError(f"Something went wrong here. Incident {incident} is in the log.")
+
+    def _due(self, cause: str) -> str | None:
+        """None when the cause was logged lately; otherwise what to say of those left out."""
         now = self._clock()
         last, left_out = self._seen.get(cause, (-math.inf, 0))
-        if now - last >= self._every_s:
-            self._seen[cause] = (now, 0)
-            more = f" ({left_out} more of the kind were not logged)" if left_out else ""
-            log.error("incident %s in %s%s", incident, where, more, exc_info=error)
-        else:
+        if now - last < self._every_s:
             self._seen[cause] = (last, left_out + 1)
-        if len(self._seen) > 1000:
+            return None
+        if len(self._seen) >= _MAX_CAUSES:
             self._seen.clear()
-        return InternalError(f"Something went wrong here. Incident {incident} is in the log.")
+        self._seen[cause] = (now, 0)
+        return f" ({left_out} more of the kind were not logged)" if left_out else ""
 
 
 def _place(error: BaseException) -> str:
@@ -171,9 +187,10 @@ def _place(error: BaseException) -> str:
 
 
 def as_known(error: Exception, incidents: Incidents, where: str) -> ChatroomError:
-    """The error to show for any exception: itself if it is one of ours, Unavailable when Redis
-    is away, an incident otherwise."""
+    """The error to show for any exception: itself if it is one of ours, which is counted,
+    Unavailable when Redis is away, an incident otherwise."""
     if isinstance(error, ChatroomError):
+        incidents.refuse(error, where)
         return error
     if isinstance(
         error,

@@ -75,6 +75,8 @@ class RoomHub:
         """The newest stored event that was handled."""
         self.connections: dict[Connection, None] = {}
         self.sessions: dict[str, Session] = {}
+        self._publishing: dict[str, Session] = {}
+        """The few of them that publish: joining must not cost the more the fuller the room."""
         self.polls: dict[str, tuple[float, str | None]] = {}
         """Participants who ask over HTTP: until when they count, and what they read."""
         self.talking: tuple[str | None, ...] = ()
@@ -167,12 +169,14 @@ class RoomHub:
     async def refresh(self) -> Room:
         """Read the room again and let media and sockets follow. Raises RoomNotFound."""
         async with self._lock:
-            self.room = await self._hub.store.load_room(self.id)
-            self._tell_media()
-            for connection in self.connections:
-                role = role_of(self.room, connection.participant, connection.claims.role)
-                if connection.set_role(role):
-                    connection.reply(RoleChanged(role.value))
+            before, self.room = self.room, await self._hub.store.load_room(self.id)
+            if self.room != before:
+                self._tell_media()
+            if _roles(self.room) != _roles(before):
+                for connection in self.connections:
+                    role = role_of(self.room, connection.participant, connection.claims.role)
+                    if connection.set_role(role):
+                        connection.reply(RoleChanged(role.value))
             return self.room
 
     def _tell_media(self) -> None:
@@ -187,7 +191,7 @@ class RoomHub:
                 media.set_muted(self.id, member.participant, member.muted)
         self._muted = {member.participant: member.muted for member in self.room.stage}
         self._stage = stage
-        for session in self.of_kind("publish"):
+        for session in self.publishing():
             if session.participant not in stage:
                 self._hub.spawn(self._hub.hang_up(session.id, "left the stage"))
 
@@ -196,20 +200,28 @@ class RoomHub:
         if self._muted.get(session.participant, False):
             self._hub.media.set_muted(self.id, session.participant, True)
 
-    def of_kind(self, kind: str, participant: str | None = None) -> list[Session]:
-        """This node's sessions of one kind, of one participant or of all."""
-        return [
-            session
-            for session in self.sessions.values()
-            if session.kind == kind and participant in (None, session.participant)
-        ]
+    def remember(self, session: Session) -> None:
+        """A session was opened here."""
+        self.sessions[session.id] = session
+        if session.kind == "publish":
+            self._publishing[session.id] = session
+        self.unused_since = None
+
+    def forget(self, session_id: str) -> None:
+        self.sessions.pop(session_id, None)
+        self._publishing.pop(session_id, None)
+
+    def publishing(self, participant: str | None = None) -> list[Session]:
+        """This node's publishing sessions, of one participant or of all."""
+        sessions = self._publishing.values()
+        return [one for one in sessions if participant in (None, one.participant)]
 
     async def tell_connected(self, participant: str) -> None:
         """Write down whether the participant publishes now. Tried again while Redis is away."""
         for attempt in range(6):
             try:
                 async with self._lock:
-                    connected = any(s.connected for s in self.of_kind("publish", participant))
+                    connected = any(s.connected for s in self.publishing(participant))
                     await self._hub.store.update(
                         self.id, partial(connect, participant=participant, connected=connected)
                     )
@@ -219,7 +231,7 @@ class RoomHub:
             except ChatroomError as error:
                 if error.code != "unavailable":
                     # Moved off the stage while the session was set up.
-                    for session in self.of_kind("publish", participant):
+                    for session in self.publishing(participant):
                         await self._hub.hang_up(session.id, "not on stage")
                     return
                 await asyncio.sleep(0.5 * 2**attempt)
@@ -228,7 +240,7 @@ class RoomHub:
         """Where this is the only node: nobody publishes whom this node does not know. Puts
         right what a server that was killed left behind."""
         for member in self.room.stage:
-            if member.connected and not self.of_kind("publish", member.participant):
+            if member.connected and not self.publishing(member.participant):
                 await self.tell_connected(member.participant)
 
     # ----------------------------------------------------------------------- sockets
@@ -272,7 +284,7 @@ class RoomHub:
         counted once, and the caption languages read. `now` on time.monotonic()'s clock."""
         self.polls = {who: poll for who, poll in self.polls.items() if poll[0] > now}
         people = {connection.participant for connection in self.connections}
-        people |= {session.participant for session in self.of_kind("listen")}
+        people |= {session.participant for session in self.sessions.values()}
         people |= self.polls.keys()
         return len(people - self._stage), set(self._languages())
 
@@ -313,3 +325,9 @@ class RoomHub:
             connection.close(code, "going away")
         if connections:
             await asyncio.gather(*(connection.closed() for connection in connections))
+
+
+def _roles(room: Room) -> dict[str, str]:
+    """Everybody whose role the room itself decides."""
+    roles: dict[str, str] = {member.participant: member.role for member in room.stage}
+    return roles | dict.fromkeys(room.hosts, "host")

@@ -65,24 +65,31 @@ def reduce_hands(hands: HandsChanged, participant: str, role: Role) -> HandsChan
     return HandsChanged(hands=own, total=hands.total)
 
 
-def view_of(event: Event, reader: Reader) -> Hashable | None:
+def view_of(
+    event: Event, reader: Reader, hands_up: frozenset[str] | None = None
+) -> Hashable | None:
     """Which view of the event the reader gets; None for no view at all. Readers with equal
-    views get equal bytes."""
+    views get equal bytes. `hands_up`, who has a hand up, saves finding it out for each reader."""
     match event:
         case CaptionPosted():
             return ("captions", reader.captions)
         case HandsChanged():
             if may(reader.role, Action.SEE_HANDS):
                 return _EVERYBODY
-            if any(hand.participant == reader.participant for hand in event.hands):
-                return ("own", reader.participant)
-            return _TOTAL
+            up = hands_up if hands_up is not None else _hands_up(event)
+            return ("own", reader.participant) if reader.participant in up else _TOTAL
         case Invited() | InvitationAnswered() | Removed():
             if event.participant == reader.participant or may(reader.role, Action.SEE_HANDS):
                 return _EVERYBODY
             return None
         case _:
             return _EVERYBODY
+
+
+def _hands_up(event: Event) -> frozenset[str]:
+    if isinstance(event, HandsChanged):
+        return frozenset(hand.participant for hand in event.hands)
+    return frozenset()
 
 
 def seen_by(event: Event, reader: Reader) -> Event | None:
@@ -109,17 +116,18 @@ def is_transient(event: Event) -> bool:
 class Fanout:
     """One event on its way to many readers: each view is reduced and encoded once."""
 
-    __slots__ = ("_cursor", "_event", "_frames", "transient")
+    __slots__ = ("_cursor", "_event", "_frames", "_hands_up", "transient")
 
     def __init__(self, event: Event, cursor: str | None) -> None:
         self._event = event
         self._cursor = cursor
         self._frames: dict[Hashable, bytes] = {}
+        self._hands_up = _hands_up(event)
         self.transient = is_transient(event)
 
     def frame(self, reader: Reader) -> bytes | None:
         """The WebSocket frame for the reader, None when it is not for them."""
-        view = view_of(self._event, reader)
+        view = view_of(self._event, reader, self._hands_up)
         if view is None:
             return None
         frame = self._frames.get(view)

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from chatroom.errors import BadOffer, Forbidden, TooLarge
 from chatroom.roles import Action, may
+from chatroom.room import member_of
 from media.events import MediaSession
 from signaling.context import Context, claims_of, of, participant, role_now
 from signaling.problems import (
@@ -76,7 +77,11 @@ async def publish(request: web.Request) -> web.Response:
     """WHIP. A participant has one publishing session: the port lets a new one replace the old."""
     context = of(request)
     room, claims = await _enter(request)
-    if not may(role_now(room, claims), Action.PUBLISH):
+    # By the state now, not by what this node heard last: somebody may have been invited on
+    # another node a moment ago.
+    await room.refresh()
+    on_stage = member_of(room.room, claims.participant) is not None
+    if not on_stage or not may(role_now(room, claims), Action.PUBLISH):
         raise Forbidden("Only people on stage may publish; raise a hand to be invited.")
     offer = await _offer(request)
     session = await context.media.publish(room.id, claims.participant, offer)
@@ -92,7 +97,7 @@ async def listen(request: web.Request) -> web.Response:
     context = of(request)
     room, claims = await _enter(request)
     offer = await _offer(request)
-    on_stage = any(m.participant == claims.participant for m in room.room.stage)
+    on_stage = member_of(room.room, claims.participant) is not None
     session = await context.media.listen(room.id, claims.participant, offer, on_stage=on_stage)
     _remember(room, session, offer)
     return _created(context, session)
@@ -144,10 +149,6 @@ async def _enter(request: web.Request) -> tuple[RoomHub, Claims]:
     if request.content_type != SDP:
         raise UnsupportedMediaType(f"The body has to be {SDP}.")
     room, claims = await participant(request)
-    # By the state now, not by what this node heard last: somebody invited on another node a
-    # moment ago may publish, and somebody removed may not listen.
-    if not room.room.ended:
-        await room.refresh()
     room.admit(claims.participant)
     return room, claims
 
@@ -190,8 +191,7 @@ def _remember(room: RoomHub, session: MediaSession, offer: str) -> Session:
         kind=session.kind,
         ufrag=ufrag_of(offer),
     )
-    room.sessions[session.id] = here
-    room.unused_since = None
+    room.remember(here)
     return here
 
 

@@ -236,8 +236,9 @@ async def test_events_over_http(client: Client, server: Server) -> None:
 
     nothing = await events(ana, after=missed["cursor"])
     assert (nothing["events"], nothing["cursor"]) == ([], missed["cursor"])
-    # A cursor of the future is one that this store never gave out.
-    assert (await events(ana, after="9999999999999-0"))["resumed"] is False
+    # Cursors that this store never gave out.
+    for cursor in ("9999999999999-0", "99999999999999999999-0", "0-99999999999999999999"):
+        assert (await events(ana, after=cursor))["resumed"] is False
     again = await events(ana, captions="zh")
     assert again["events"][-1]["m"]["caption"]["translations"] == {"zh": "好"}
 
@@ -288,10 +289,12 @@ async def test_health_and_metrics(client: Client) -> None:
     host = await client.create()
     await host.command("ping")
     assert (await (await client.session.get(f"{client.url}/healthz")).json())["status"] == "ok"
+    assert (await client.session.get(f"{client.url}/api/rooms/nowhere")).status == 404
     reply = await client.session.get(f"{client.url}/metrics")
     assert reply.content_type == "text/plain"
     text = await reply.text()
     assert "\nchatroom_rooms 1\n" in text
+    assert 'chatroom_refused_total{code="room_not_found"} 1' in text
     assert 'chatroom_captions_state{state="off"} 1' in text
     assert "chatroom_media_" in text
     names = [line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"]

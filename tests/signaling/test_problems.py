@@ -62,6 +62,16 @@ def test_a_cause_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> No
     assert incidents.count == 6
 
 
+def test_refusals_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    incidents = Incidents(clock=lambda: 0.0)
+    with caplog.at_level(logging.INFO):
+        for _ in range(5):
+            as_known(errors.BadOffer("This is no SDP."), incidents, "POST /rooms/{room}/whip")
+        as_known(errors.NoOpus("No Opus."), incidents, "POST /rooms/{room}/whip")
+    assert incidents.refused == {"bad_offer": 5, "no_opus": 1}
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
+
+
 def test_redis_away_is_unavailable() -> None:
     incidents = Incidents()
     error = as_known(redis.exceptions.ConnectionError("x"), incidents, "x")

@@ -157,7 +157,7 @@ async def test_somebody_speaks_and_somebody_hears(
     reply = await speaker.request("DELETE")
     assert reply.status == 200
     assert (await socket.until("stage", timeout_s=5))["stage"][0]["muted"] is False
-    await until(lambda: not server.context.hub.rooms[host.room].of_kind("publish"))
+    await until(lambda: not server.context.hub.rooms[host.room].publishing())
     assert await problem(await speaker.request("DELETE")) == (404, "session_not_found")
 
 
@@ -183,10 +183,23 @@ async def test_promoted_to_the_stage_and_demoted(
     assert [member.participant for member in stage] == [host.id, ana.id]
 
     await host.command("leave_stage", participant=ana.id)
-    await until(lambda: not server.context.hub.rooms[host.room].of_kind("publish"))
+    await until(lambda: not server.context.hub.rooms[host.room].publishing())
     assert await problem(await speaker.request("DELETE")) == (404, "session_not_found")
     # Listening goes on.
     assert (await hers.request("DELETE")).status == 200
+
+
+async def test_a_host_in_the_audience_does_not_publish(
+    client: Client, open_session: Opener
+) -> None:
+    host = await client.create()
+    listener = await open_session(host, "whep")
+    await host.command("leave_stage")
+    offer = {"data": listener.peer.offer("publish"), "headers": {**host.auth, **SDP}}
+    reply = await client.session.post(f"{client.url}/rooms/{host.room}/whip", **offer)
+    assert await problem(reply) == (403, "forbidden")
+    await host.command("invite", participant=host.id)
+    await open_session(host, "whip")
 
 
 async def test_who_is_removed_hears_nothing_more(
@@ -230,7 +243,7 @@ async def test_a_new_publishing_session_replaces_the_old(
     old = await open_session(host, "whip")
     new = await open_session(host, "whip")
     room = server.context.hub.rooms[host.room]
-    assert [session.id for session in room.of_kind("publish")] == [new.url.rpartition("/")[2]]
+    assert [session.id for session in room.publishing()] == [new.url.rpartition("/")[2]]
     assert (await old.request("DELETE")).status == 404
 
     async def connected() -> bool:
