@@ -141,7 +141,7 @@ class Hub:
             return
         self.status = status
         for room in self.rooms.values():
-            room.broadcast(CaptionsStatusChanged(status), None)
+            room.on_event(None, CaptionsStatusChanged(status))
 
     async def _learn_status(self) -> None:
         # A worker that died says nothing any more; its last word expires.
