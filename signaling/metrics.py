@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -59,6 +61,17 @@ def samples(context: Context) -> Iterator[Sample]:
         yield "captions_state", {"state": state}, float(hub.status.state == state)
     yield "captions_behind_seconds", {}, hub.status.behind_ms / 1000
     yield from _media(context)
+    yield from _process()
+
+
+def _process() -> Iterator[Sample]:
+    """The samples that Prometheus's own clients give of their process, under the same names."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    yield "process_cpu_seconds_total", {}, usage.ru_utime + usage.ru_stime
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        pages = int(statm.read_text().split()[1])
+        yield "process_resident_memory_bytes", {}, pages * resource.getpagesize()
 
 
 _COUNTERS = (

@@ -297,6 +297,8 @@ async def test_health_and_metrics(client: Client) -> None:
     assert 'chatroom_refused_total{code="room_not_found"} 1' in text
     assert 'chatroom_captions_state{state="off"} 1' in text
     assert "chatroom_media_" in text
+    assert "\nprocess_cpu_seconds_total " in text
+    assert "\nprocess_resident_memory_bytes " in text
     names = [line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"]
     typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert set(names) == typed
