@@ -59,13 +59,14 @@ export class Listening {
   }
 
   /** Play; to be called from a click where the browser holds the sound back. */
-  async play() {
-    const results = await Promise.allSettled(
-      this.#players.filter((player) => player.srcObject).map((player) => player.play()),
-    );
-    this.onBlocked(
-      results.some((r) => r.status === "rejected" && r.reason?.name === "NotAllowedError"),
-    );
+  play() {
+    this.onBlocked(false);
+    for (const player of this.#players) {
+      // A refusal comes at once; success may wait for the first sound.
+      player.play().catch((error) => {
+        if (error.name === "NotAllowedError") this.onBlocked(true);
+      });
+    }
   }
 
   get muted() {
@@ -93,6 +94,6 @@ export class Listening {
       player.srcObject = new MediaStream([receiver.track]);
       player.muted = this.#muted;
     });
-    void this.play();
+    this.play();
   }
 }

@@ -133,7 +133,7 @@ export class LiveRoom {
         break;
       case "role":
         this.#role = message.role;
-        this.draw();
+        this.#drawPeople();
         break;
       case "stage":
         this.#setStage(message.stage);
@@ -222,7 +222,7 @@ export class LiveRoom {
       this.microphone.stop();
       toast(t("toast.off_stage"));
     }
-    this.draw();
+    this.#drawPeople();
   }
 
   /** @param {Hand[]} hands */
@@ -357,7 +357,7 @@ export class LiveRoom {
     });
     click("sound-button", () => {
       this.listening.muted = !this.listening.muted;
-      if (!this.listening.muted) void this.listening.play();
+      if (!this.listening.muted) this.listening.play();
       this.#drawDock();
     });
     const language = $("captions-language", HTMLSelectElement);
@@ -406,11 +406,20 @@ export class LiveRoom {
 
   // ---------------------------------------------------------------------- to the screen
 
+  /** Everything anew, in the language of the page. */
   draw() {
     $("room-title").textContent = this.room.title;
     document.title = t("join.page", { title: this.room.title });
     $("room-rules").textContent = this.room.rules;
     $("about-section").hidden = !this.room.rules;
+    this.view.redraw();
+    this.#drawPeople();
+    this.#drawConnection();
+    this.#drawStatus();
+  }
+
+  /** Who is on stage, and what that lets this person do. */
+  #drawPeople() {
     $("end-room-box").hidden = this.#role !== "host";
     const mine = this.#stage.find((member) => member.participant === this.#me);
     $("speaks-field").hidden = !mine;
@@ -421,11 +430,8 @@ export class LiveRoom {
       this.#me,
       (member) => keeper && member.participant !== this.#me,
     );
-    this.view.redraw();
     this.#drawHands();
     this.#drawDock();
-    this.#drawConnection();
-    this.#drawStatus();
   }
 
   #drawHands() {

@@ -180,6 +180,10 @@ i18n.onLanguage(() => {
   live?.draw();
   repeat();
 });
+// A page that comes back from the browser's history has hung up when it was left.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
 wireDialogs();
 await i18n.start();
 copyButtons(() => t("copy.copied"));
