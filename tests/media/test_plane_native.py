@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pathlib
 import random
+import runpy
 import socket
 import subprocess
 import sys
@@ -296,3 +298,13 @@ def test_without_the_extension_the_import_says_what_to_do() -> None:
     )
     assert "C compiler" in line
     assert "libssl-dev" in line
+
+
+def test_every_source_file_is_built_and_sanitized() -> None:
+    root = pathlib.Path(__file__).parents[2]
+    sources = {path.stem for path in (root / "media/native").glob("*.c")} - {"sink", "test_core"}
+    described = runpy.run_path(str(root / "media/native_build.py"))
+    assert set(described["SOURCES"]) == sources
+    script = (root / "media/native/sanitize.sh").read_text("utf-8")
+    for name in sources:
+        assert f"{name}.c" in script
