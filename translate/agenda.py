@@ -2,6 +2,7 @@
 
 Finals first, the oldest first. Tentative hearings only when no final waits, at most every
 `interval_ms` per speaker, never queued: whoever waited longest is heard with the newest sound.
+Who pauses is heard at once: that may have been all, and then it needs no final.
 Under load they come less often, then not at all; and finals that waited too long are given up.
 """
 
@@ -41,6 +42,7 @@ class Agenda(Generic[K]):
         self._finals: deque[tuple[K, float]] = deque()
         self._speaking: dict[K, float] = {}
         """Utterance going on to when it was last heard, or began."""
+        self._pausing: deque[K] = deque()
         self._running: Turn[K] | None = None
         self._running_since = 0.0
         self._partial_ms = 0.0
@@ -52,14 +54,20 @@ class Agenda(Generic[K]):
         """An utterance began."""
         self._speaking[key] = now
 
+    def pausing(self, key: K) -> None:
+        """The speaker pauses: hear what there is now, before the interval is over. Report each
+        pause once."""
+        if self._partials and key in self._speaking and key not in self._pausing:
+            self._pausing.append(key)
+
     def ended(self, key: K, now: float) -> None:
         """An utterance is over and waits to be heard whole."""
-        self._speaking.pop(key, None)
+        self._drop(key)
         self._finals.append((key, now))
 
     def forget(self, key: K) -> None:
         """Nobody wants to know any more."""
-        self._speaking.pop(key, None)
+        self._drop(key)
         self._finals = deque(entry for entry in self._finals if entry[0] != key)
 
     def interval_ms(self) -> float:
@@ -81,8 +89,12 @@ class Agenda(Generic[K]):
             self._note_late(now - since, now)
             turn = Turn(key, True)
         elif self._partials and self._speaking and self.behind_ms(now) < _OVERLOADED_MS:
-            key, last = min(self._speaking.items(), key=lambda item: item[1])
-            if now - last >= self.interval_ms():
+            if self._pausing:
+                key, due = self._pausing.popleft(), True
+            else:
+                key, last = min(self._speaking.items(), key=lambda item: item[1])
+                due = now - last >= self.interval_ms()
+            if due:
                 self._speaking[key] = now
                 turn = Turn(key, False)
         self._running, self._running_since = turn, now
@@ -95,6 +107,8 @@ class Agenda(Generic[K]):
         if not self._partials or not self._speaking:
             return None
         due = min(self._speaking.values()) + self.interval_ms() - now
+        if self._pausing:
+            due = 0.0
         if self.behind_ms(now) >= _OVERLOADED_MS:
             due = max(due, self._late_at + _REMEMBER_MS - now)
         return max(0.0, due)
@@ -111,6 +125,11 @@ class Agenda(Generic[K]):
         waiting = now - self._finals[0][1] if self._finals else 0.0
         lately = self._late_ms if now - self._late_at < _REMEMBER_MS else 0.0
         return max(0, round(max(waiting, lately)))
+
+    def _drop(self, key: K) -> None:
+        self._speaking.pop(key, None)
+        if key in self._pausing:
+            self._pausing.remove(key)
 
     def _note_late(self, late_ms: float, now: float) -> None:
         if late_ms >= self._late_ms or now - self._late_at >= _REMEMBER_MS:

@@ -7,6 +7,7 @@ Pure but for FFmpeg's decoder: packets in, samples out.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import av
@@ -174,31 +175,32 @@ class StreamClock:
     """Where in a stream is when on the room's clock.
 
     Packets come late by a varying time, never early: the least delayed arrival tells best when
-    a stream began. The guess may rise by 1 ms a second, to follow clocks that drift.
+    a stream began. Only that of the last seconds counts, so that a clock that drifts, or a
+    microphone that stood still for a while, is followed.
     """
 
-    _RISE_PER_MS = 0.001
+    _SPAN_MS = 4_000
+    """Of sound; one to two of these are looked back on."""
 
     def __init__(self) -> None:
-        self._offset: float | None = None
-        self._at = 0.0
+        self.reset()
 
     def reset(self) -> None:
         """A new stream begins."""
-        self._offset = None
+        self._before = self._least = math.inf
+        self._span_at: float | None = None
 
     def observe(self, position: int, received_ms: float) -> None:
         """The sound before sample `position` was there at `received_ms` of the room's clock."""
         at = position * 1000 / RATE
-        observed = received_ms - at
-        if self._offset is None:
-            self._offset = observed
-        else:
-            self._offset = min(self._offset + (at - self._at) * self._RISE_PER_MS, observed)
-        self._at = at
+        if self._span_at is None:
+            self._span_at = at
+        elif at - self._span_at >= self._SPAN_MS:
+            self._before, self._least, self._span_at = self._least, math.inf, at
+        self._least = min(self._least, received_ms - at)
 
     def ms(self, position: int) -> int:
         """Room clock, ms, of sample `position`; 0 before the first `observe`."""
-        if self._offset is None:
+        if self._span_at is None:
             return 0
-        return max(0, round(self._offset + position * 1000 / RATE))
+        return max(0, round(min(self._before, self._least) + position * 1000 / RATE))

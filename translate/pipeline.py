@@ -64,6 +64,26 @@ class Utterance:
         self.line = line
         self._segmenter = speaker.segmenter
         self._ended: Ended | None = None
+        self._early: tuple[int, Heard] | None = None
+        """What was heard in the newest pause, and where the words before it ended."""
+        self.pause_ms = -1
+        """End of the words before the newest pause that was reported."""
+
+    @property
+    def pausing(self) -> bool:
+        """Whether all words so far are in its sound."""
+        return self._ended is not None or self._segmenter.pausing
+
+    def keep(self, heard: Heard, end_ms: int) -> bool:
+        """What was heard in a pause that began at `end_ms`. Whether that was the end."""
+        self._early = (end_ms, heard)
+        return self.heard_whole() is not None
+
+    def heard_whole(self) -> Heard | None:
+        """What was heard in a pause, if nothing was said after it and the utterance is over."""
+        if self._ended is None or self._early is None or self._early[0] != self._ended.end_ms:
+            return None
+        return self._early[1]
 
     def end(self, ended: Ended) -> None:
         """Its sound is complete."""
@@ -142,11 +162,22 @@ class RoomPipeline:
             log.exception("Captions of room %s failed and begin anew", self.room.room)
             self.close()
 
-    def heard(self, utterance: Utterance, heard: Heard | None, end_ms: int, final: bool) -> None:
-        """What the recogniser made of an utterance; None where it failed or had no time."""
-        if not self.active:
+    def heard(
+        self,
+        utterance: Utterance,
+        heard: Heard | None,
+        end_ms: int,
+        final: bool,
+        pausing: bool = False,
+    ) -> None:
+        """What the recogniser made of an utterance; None where it failed or had no time.
+        `pausing`: it was not over, but the speaker paused at `end_ms`."""
+        if not self.active or utterance not in self._utterances:
             return
         line = utterance.line
+        if pausing and not final and heard is not None and utterance.keep(heard, end_ms):
+            self._agenda.forget(utterance)
+            final = True
         if final:
             self._utterances.discard(utterance)
             caption = line.give_up(end_ms) if heard is None else line.settle(heard.text, end_ms)
@@ -270,6 +301,11 @@ class RoomPipeline:
         speaker.clock.observe(sound.position + len(sound.samples), received_ms)
         start_ms = speaker.clock.ms(sound.position)
         self._handle(speaker, speaker.segmenter.push(sound.samples, start_ms))
+        utterance, end_ms = speaker.utterance, speaker.segmenter.end_ms
+        if utterance is not None and speaker.segmenter.pausing and utterance.pause_ms != end_ms:
+            utterance.pause_ms = end_ms
+            self._agenda.pausing(utterance)
+            self._wake()
 
     def _handle(self, speaker: Speaker, events: list[SegmentEvent]) -> None:
         for event in events:
@@ -288,7 +324,12 @@ class RoomPipeline:
             elif speaker.utterance is not None:
                 utterance, speaker.utterance = speaker.utterance, None
                 utterance.end(event)
-                self._agenda.ended(utterance, now_ms())
+                whole = utterance.heard_whole()
+                if whole is None:
+                    self._agenda.ended(utterance, now_ms())
+                else:
+                    self._agenda.forget(utterance)
+                    self.heard(utterance, whole, event.end_ms, True)
             self._wake()
 
     # ------------------------------------------------------------------------- words

@@ -26,6 +26,8 @@ WINDOW_MS = WINDOW * 1000 // RATE
 
 _CANDIDATE_SILENCE = 7
 """Windows without voice after which a candidate was nothing."""
+_PAUSE = 5
+"""Windows of silence in which the utterance may well have ended."""
 _LONG = 2 / 3
 """From this share of the longest utterance on, half the silence ends it."""
 _LOOK_BACK = 1 / 3
@@ -111,6 +113,12 @@ class Segmenter:
     def open(self) -> bool:
         """Whether an utterance is going on: between `Started` and `Ended`."""
         return self._open
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the speaker has paused in the utterance that is going on: if this is its
+        end, all its words have been said."""
+        return self._open and self._silent >= _PAUSE
 
     @property
     def start_ms(self) -> int:

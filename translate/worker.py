@@ -226,13 +226,14 @@ class Worker:
     async def _turn(self, turn: Turn[Utterance]) -> None:
         utterance = turn.key
         sound, end_ms = utterance.sound()
+        whole = turn.final or utterance.pausing
         heard = None
         recogniser = self._loader.recogniser
         try:
             if recogniser is not None and len(sound):
                 heard = await asyncio.get_running_loop().run_in_executor(
                     self._executor,
-                    partial(recogniser.recognise, sound, utterance.line.language, final=turn.final),
+                    partial(recogniser.recognise, sound, utterance.line.language, final=whole),
                 )
         except LanguageUnavailable as error:
             self._log_failure(error.message)
@@ -240,7 +241,7 @@ class Worker:
             self._log_failure(f"{type(error).__name__}: {error}", exc_info=True)
         finally:
             self._agenda.done(now_ms())
-        utterance.pipeline.heard(utterance, heard, end_ms, turn.final)
+        utterance.pipeline.heard(utterance, heard, end_ms, turn.final, whole)
 
     def _log_failure(self, what: str, *, exc_info: bool = False) -> None:
         self._failures += 1

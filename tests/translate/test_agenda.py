@@ -75,6 +75,25 @@ def test_under_load_tentative_hearings_stop_and_come_back() -> None:
     assert agenda.behind_ms(2_200 + wait) == 0
 
 
+def test_who_pauses_is_heard_before_the_interval_is_over() -> None:
+    agenda: Agenda[str] = Agenda(500, 20_000)
+    agenda.speaking("a", 0)
+    agenda.speaking("b", 0)
+    agenda.pausing("nobody")
+    agenda.pausing("b")
+    agenda.pausing("b")
+    agenda.ended("c", 90)
+    assert agenda.wait_ms(100) == 0
+    assert agenda.next(100)[0] == final("c")
+    agenda.done(150)
+    assert agenda.next(150)[0] == partial("b")
+    agenda.done(200)
+    assert agenda.next(200)[0] is None
+    agenda.pausing("a")
+    agenda.forget("a")
+    assert agenda.next(210)[0] is None
+
+
 def test_what_waited_too_long_is_given_up() -> None:
     agenda: Agenda[str] = Agenda(500, 3_000)
     for key in "abc":

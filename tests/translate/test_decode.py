@@ -149,6 +149,16 @@ def test_the_clock_follows_the_least_delayed_packet() -> None:
     assert clock.ms(0) == 9_000
 
 
+def test_the_clock_follows_a_microphone_that_stood_still() -> None:
+    clock = StreamClock()
+    for tenth in range(1, 101):
+        clock.observe(tenth * RATE // 10, 1_000 + tenth * 100 + 30)
+    assert clock.ms(10 * RATE) == 11_030
+    for tenth in range(101, 201):  # three seconds that the timestamps do not know of
+        clock.observe(tenth * RATE // 10, 4_000 + tenth * 100 + 30)
+    assert clock.ms(20 * RATE) == 24_030
+
+
 def test_the_clock_follows_a_drifting_sender() -> None:
     clock = StreamClock()
     for second in range(1, 601):  # the sender's clock is slow by 300 ppm

@@ -119,6 +119,46 @@ async def test_hearings_become_revisions(room: Room) -> None:
     assert len(room.posted) == 2
 
 
+async def test_what_was_heard_in_a_pause_is_final_when_nothing_follows(room: Room) -> None:
+    room.send(182)  # the words, and a little silence
+    turn = room.turn()
+    assert turn is not None
+    utterance, final = turn
+    assert not final
+    assert utterance.pausing
+    _, end_ms = utterance.sound()
+    room.pipeline.heard(utterance, heard("He was not."), end_ms, False, True)
+    await until(lambda: room.posted)
+    assert not room.posted[0].final
+    room.send(50)
+    assert room.turn() is None, "it is not heard again"
+    await until(lambda: len(room.posted) == 2)
+    assert (room.posted[1].text, room.posted[1].final) == ("He was not.", True)
+
+
+async def test_a_hearing_in_a_pause_may_come_back_after_the_end(room: Room) -> None:
+    room.send(182)
+    turn = room.turn()
+    assert turn is not None
+    _, end_ms = turn[0].sound()
+    room.send(50)
+    room.pipeline.heard(turn[0], heard("He was not."), end_ms, False, True)
+    assert room.turn() is None
+    await until(lambda: room.posted)
+    assert [(c.text, c.final) for c in room.posted] == [("He was not.", True)]
+
+
+async def test_a_pause_in_mid_utterance_is_only_a_pause(room: Room) -> None:
+    room.send(182)
+    turn = room.turn()
+    assert turn is not None
+    utterance, _ = turn
+    _, end_ms = utterance.sound()
+    room.pipeline.heard(utterance, heard("He was"), end_ms - 640, False, True)
+    room.send(50)
+    assert room.turn() == (utterance, True)
+
+
 async def test_only_who_is_on_stage_and_unmuted_is_heard(room: Room) -> None:
     room.send(100, participant="stranger")
     assert room.turn() is None
