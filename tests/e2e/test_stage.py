@@ -49,9 +49,10 @@ def test_hand_invitation_stage_mute_and_back(people: People) -> None:
     guest.click("#invited-dialog button[value=no]")
     expect(guest.locator("#mic-button")).to_be_hidden()
     expect(host.locator("#toasts")).to_contain_text("Guest does not want to speak now")
-    if guest.locator("#hand-button").get_attribute("aria-pressed") == "false":
-        guest.click("#hand-button")
-        guest.click("#hand-dialog .primary")
+    # Who declines has put the hand down with it.
+    expect(guest.locator("#hand-button")).to_have_attribute("aria-pressed", "false")
+    guest.click("#hand-button")
+    guest.click("#hand-dialog .primary")
     host.get_by_role("button", name="Invite Guest onto the stage").click()
     guest.click("#invited-dialog button[value=yes]")
     # On stage, with a microphone, and heard by the host.
