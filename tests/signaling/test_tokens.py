@@ -5,6 +5,7 @@ import json
 import time
 
 import jwt
+import msgspec
 import pytest
 
 from chatroom.errors import Forbidden, Unauthorized
@@ -22,6 +23,59 @@ def tokens() -> Tokens:
 
 def test_what_was_issued_is_read(tokens: Tokens) -> None:
     assert tokens.read(tokens.issue(CLAIMS, time.time()), room="room") == CLAIMS
+
+
+def test_what_was_issued_is_an_ordinary_jwt(tokens: Tokens) -> None:
+    now = time.time()
+    token = tokens.issue(msgspec.structs.replace(CLAIMS, name="Ána ✓"), now)
+    header, payload = jwt.get_unverified_header(token), jwt.decode(token, KEY, ["HS256"])
+    assert header == {"alg": "HS256", "typ": "JWT", "kid": key_id(KEY)}
+    assert payload == {
+        "room": "room",
+        "sub": "someone",
+        "name": "Ána ✓",
+        "role": "listener",
+        "speaks": "pt",
+        "iat": int(now),
+        "exp": int(now + 60),
+    }
+
+
+def test_a_token_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = Tokens(KEY, lifetime_s=60).issue(CLAIMS, time.time())
+    other = Tokens(KEY, lifetime_s=60)
+    assert other.read(token) == CLAIMS
+    with monkeypatch.context() as without:
+        without.delattr(jwt, "decode")
+        assert other.read(token) == CLAIMS
+        with pytest.raises(Forbidden):
+            other.read(token, room="other")
+    altered = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
+    with pytest.raises(Unauthorized, match="signature"):
+        other.read(altered)
+
+
+def test_a_known_token_expires() -> None:
+    now = time.time()
+    clock = [now]
+    tokens = Tokens(KEY, lifetime_s=60, clock=lambda: clock[0])
+    # Issued long ago, so that PyJWT's own clock finds it expired as well.
+    token = tokens.issue(CLAIMS, now - 3600)
+    clock[0] = now - 3600 + 59
+    assert tokens.read(token) == CLAIMS
+    clock[0] = now - 3600 + 60
+    with pytest.raises(Unauthorized, match="expired"):
+        tokens.read(token)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signaling.tokens.MAX_KNOWN", 3)
+    tokens = Tokens(KEY, lifetime_s=60)
+    issued = [
+        tokens.issue(msgspec.structs.replace(CLAIMS, sub=str(i)), time.time()) for i in range(5)
+    ]
+    assert len(tokens._known) == 3
+    assert [tokens.read(token).sub for token in issued] == ["0", "1", "2", "3", "4"]
 
 
 def test_another_room(tokens: Tokens) -> None:
