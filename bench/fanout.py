@@ -128,7 +128,7 @@ def resident_bytes() -> int:
 
 async def ours(room: Room, size: int) -> float:
     """Send `ROUNDS` packets to everybody; packets that the kernel took per second of CPU. The
-    next goes to the core when the one before is nearly out, as the core sheds what is late."""
+    next goes to the core when the one before is out, as the core sheds what is late."""
     plane, count = room.plane, len(room.addresses)
     start, before = plane.stats(), plane.cpu_seconds()[0]
     done = tried = start.packets_sent + start.send_blocked
@@ -137,14 +137,10 @@ async def ours(room: Room, size: int) -> float:
         head = struct.pack("!BBHII", 0x80, 96, room.index & 0xFFFF, room.index * 960, SSRC)
         plane.send_group(room.group, head + random.randbytes(size - 12), room.index)
         done += count
-        while tried < done - count // 4:
+        while tried < done:
             await asyncio.sleep(0.002)
             stats = plane.stats()
             tried = stats.packets_sent + stats.send_blocked
-    while tried < done:
-        await asyncio.sleep(0.002)
-        stats = plane.stats()
-        tried = stats.packets_sent + stats.send_blocked
     await asyncio.sleep(0.002)
     return (stats.packets_sent - start.packets_sent) / (plane.cpu_seconds()[0] - before)
 

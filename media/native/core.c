@@ -109,6 +109,7 @@ plane *plane_open(const int *sockets, int count, const plane_options *options) {
     p->next_handle = 1;
     p->socket_count = count;
     p->random = 2463534242u;
+    atomic_init(&p->shed_at, -1e9);
     pthread_mutex_init(&p->lock, NULL);
     for (int i = 0; i < count; i++) {
         p->sockets[i] = sockets[i];

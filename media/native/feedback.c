@@ -18,6 +18,9 @@ static bool well_formed(const uint8_t *d, size_t length) {
 
 static bool retransmit(struct plane *p, struct peer *peer, uint32_t ssrc, uint16_t sequence,
                        double now) {
+    /* What was shed is asked for by everybody at once: to answer would shed the next one too. */
+    if (now - atomic_load(&p->shed_at) < 1)
+        return false;
     struct packet *packet = group_history(peer->group, peer, ssrc, sequence,
                                           now - p->options.history_s);
     if (packet == NULL)

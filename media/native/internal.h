@@ -203,6 +203,7 @@ struct plane {
     size_t peer_count, peer_capacity;
     struct crypt scratch;  /* the calling thread's, under `lock` */
     uint32_t random;
+    _Atomic double shed_at; /* when packets were last shed for want of time */
     struct counters counters;
     struct events events;
     struct shard shards[MAX_THREADS];

@@ -10,7 +10,11 @@
 #include "internal.h"
 
 #define QUANTUM_S 0.001 /* a spread job wakes the thread this often at most */
-#define LATE_S 1.0      /* so far past its end a packet is no longer worth sending */
+/* When there is more to send than the machine can: a packet that nobody has got after half a
+ * second is shed whole, so that the loss is everybody's and the delay stays bounded; one that
+ * has begun to go out is carried to the end, within reason. */
+#define LATE_WHOLE_S 0.5
+#define LATE_REST_S 1.0
 #define AHEAD 6         /* members whose state is fetched before it is needed */
 
 union control {
@@ -279,8 +283,10 @@ static bool run_jobs(struct shard *s, double now, double *wake) {
             drop_job(s, at);
             continue;
         }
-        if (now - job->start - job->spread > LATE_S || (s->stop && now > s->stop_at)) {
+        double late = job->remaining == job->total ? LATE_WHOLE_S : job->spread + LATE_REST_S;
+        if (now - job->start > late || (s->stop && now > s->stop_at)) {
             COUNT(s->plane, send_blocked, job->remaining);
+            atomic_store(&s->plane->shed_at, now);
             drop_job(s, at);
             continue;
         }
