@@ -29,6 +29,12 @@ from OpenSSL import SSL
 from media._sink import ffi, lib
 
 STUN, DTLS, RTP, RTCP = range(4)
+CHECK_INTERVAL_S = 8.0
+REPORT_INTERVAL_S = 5.0
+"""Browsers report on sound about as often."""
+UPKEEP = b"swarm-upkeep"
+"""Transaction of the checks that are sent natively; answers to it are only counted."""
+_PROFILES = [b"SRTP_AEAD_AES_256_GCM", b"SRTP_AEAD_AES_128_GCM", b"SRTP_AES128_CM_SHA1_80"]
 _COOKIE = 0x2112A442
 _RECORD = struct.Struct("<IIQ")
 
@@ -133,6 +139,7 @@ class SwarmPort:
         self.receive_buffer: int = lib.sink_buffer(self._sink)
         self.handlers: dict[int, Callable[[int, int, bytes], None]] = {}
         asyncio.get_running_loop().add_reader(self._records.fileno(), self._read)
+        lib.sink_upkeep(self._sink, int(1000 * CHECK_INTERVAL_S), int(1000 * REPORT_INTERVAL_S))
 
     def address_of(self, client: int) -> str:
         return str(ipaddress.IPv4Address(self.first + client))
@@ -153,6 +160,17 @@ class SwarmPort:
         address = int.from_bytes(socket.inet_aton(to[0]), "big")
         result: int = lib.sink_send(self._sink, client, address, to[1], data, len(data))
         return result
+
+    def keep(
+        self, client: int, to: tuple[str, int], check: bytes, profile: int, key: bytes, ssrc: int
+    ) -> None:
+        """Go on sending the listener's consent checks and receiver reports, natively."""
+        address = int.from_bytes(socket.inet_aton(to[0]), "big")
+        if lib.sink_keep(self._sink, client, address, to[1], check, len(check), profile, key, ssrc):
+            raise ValueError("the keys do not fit their profile")
+
+    def release(self, client: int) -> None:
+        lib.sink_release(self._sink, client)
 
     def sample(self, client: int, on: bool = True) -> None:
         lib.sink_sample(self._sink, client, on)
@@ -245,35 +263,28 @@ class SwarmPeer:
         elif kind in (STUN, DTLS):
             self._inbox.put_nowait((kind, data))
 
-    def check(self, transaction: bytes | None = None) -> None:
-        """Send one connectivity check, which is also the consent check."""
+    def _check(self, transaction: bytes) -> bytes:
         assert self._answer is not None
-        data = stun_check(
+        return stun_check(
             f"{self._answer.ufrag}:{self.ufrag}",
             self._answer.password.encode(),
-            transaction or os.urandom(12),
+            transaction,
             self._tie_breaker,
         )
-        self._port.send(self.client, self._remote, data)
 
     async def connect(self, answer: str, timeout_s: float = 15.0, sampled: bool = False) -> None:
-        """ICE, then DTLS as the client. Raises TimeoutError, ValueError (the answer) or
-        ConnectionError (the handshake)."""
+        """ICE, then DTLS as the client; from then on checks and reports go out by themselves.
+        `sampled` keeps keys in Python, to hear or to speak. Raises TimeoutError, ValueError (the
+        answer) or ConnectionError (the handshake)."""
         self._answer = Answer.parse(answer)
         async with asyncio.timeout(timeout_s):
             await self._ice()
             await self._dtls(sampled)
-        self.drain()
-
-    def drain(self) -> None:
-        """Forget answers to consent checks; the queue must not grow between them."""
-        while not self._inbox.empty():
-            self._inbox.get_nowait()
 
     async def _ice(self) -> None:
         transaction = os.urandom(12)
         while True:
-            self.check(transaction)
+            self._port.send(self.client, self._remote, self._check(transaction))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
                     while True:
@@ -301,33 +312,27 @@ class SwarmPeer:
             except TimeoutError:
                 connection.DTLSv1_handle_timeout()
         self._flush(connection)
-        if keep_keys:
-            self._make_sessions(connection)
+        self._key(connection, keep_keys)
 
     def _flush(self, connection: SSL.Connection) -> None:
         with contextlib.suppress(SSL.WantReadError):
             while data := connection.bio_read(1500):
                 self._port.send(self.client, self._remote, data)
 
-    def _make_sessions(self, connection: SSL.Connection) -> None:
+    def _key(self, connection: SSL.Connection, keep: bool) -> None:
         chosen = connection.get_selected_srtp_profile()
         profile = next(p for p in SRTP_PROFILES if p.openssl_profile == chosen)
         material = connection.export_keying_material(
             b"EXTRACTOR-dtls_srtp", 2 * (profile.key_length + profile.salt_length)
         )
-        sessions = []
-        for index, ssrc_type in (
-            (0, pylibsrtp.Policy.SSRC_ANY_OUTBOUND),
-            (1, pylibsrtp.Policy.SSRC_ANY_INBOUND),
-        ):
-            policy = pylibsrtp.Policy(
-                key=profile.get_key_and_salt(material, index),
-                ssrc_type=ssrc_type,
-                srtp_profile=profile.libsrtp_profile,
-            )
-            policy.window_size = 1024
-            sessions.append(pylibsrtp.Session(policy))
-        self._transmit, self._receive = sessions
+        own, theirs = (profile.get_key_and_salt(material, index) for index in (0, 1))
+        check = self._check(UPKEEP)
+        number = _PROFILES.index(profile.openssl_profile)
+        self._port.keep(self.client, self._remote, check, number, own, secrets.randbits(32))
+        if keep:
+            types = pylibsrtp.Policy.SSRC_ANY_OUTBOUND, pylibsrtp.Policy.SSRC_ANY_INBOUND
+            self._transmit = _session(profile.libsrtp_profile, own, types[0])
+            self._receive = _session(profile.libsrtp_profile, theirs, types[1])
 
     def send_rtp(self, packet: bytes) -> None:
         assert self._transmit is not None, "connect with sampled=True to send"
@@ -335,7 +340,14 @@ class SwarmPeer:
 
     def close(self) -> None:
         self._port.handlers.pop(self.client, None)
+        self._port.release(self.client)
         self._port.sample(self.client, False)
+
+
+def _session(profile: int, key: bytes, ssrc_type: int) -> pylibsrtp.Session:
+    policy = pylibsrtp.Policy(key=key, ssrc_type=ssrc_type, srtp_profile=profile)
+    policy.window_size = 1024
+    return pylibsrtp.Session(policy)
 
 
 LEVEL_EXTENSION = 1

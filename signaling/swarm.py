@@ -24,7 +24,6 @@ import aiohttp
 from media import opus, rtp
 from media.swarm import SwarmCertificate, SwarmPeer, SwarmPort, TestSpeech, recognise
 
-CONSENT_INTERVAL_S = 8.0
 JOIN_ATTEMPTS = 3
 SDP = {"Content-Type": "application/sdp"}
 
@@ -233,21 +232,14 @@ class Swarm:
     async def _talk(self, peer: SwarmPeer, speech: TestSpeech) -> None:
         """One packet every 20 ms; late ones are sent at once, so that none is left out."""
         beginning = time.monotonic()
-        checked = beginning
         while True:
             peer.send_rtp(speech.packet(level_dbov=20 + speech.speaker))
-            now = time.monotonic()
-            if now - checked > CONSENT_INTERVAL_S:
-                peer.check()
-                peer.drain()
-                checked = now
-            await asyncio.sleep(max(0.0, beginning + speech.sent * 0.02 - now))
+            await asyncio.sleep(max(0.0, beginning + speech.sent * 0.02 - time.monotonic()))
 
     # -------------------------------------------------------------------------- listeners
 
     async def _join_all(self) -> None:
         plan = self.plan
-        self._tasks.append(asyncio.create_task(self._keep_consent()))
         pending: set[asyncio.Task[None]] = set()
         started = time.monotonic()
         for number in range(plan.listeners):
@@ -289,17 +281,6 @@ class Swarm:
             self.peers.append(peer)
             self.join_ms.append(1000 * (time.monotonic() - started))
             return
-
-    async def _keep_consent(self) -> None:
-        """Every listener checks once in `CONSENT_INTERVAL_S`, evenly spread."""
-        position = 0
-        while True:
-            share = max(1, int(len(self.peers) * 0.05 / CONSENT_INTERVAL_S))
-            for peer in self.peers[position : position + share]:
-                peer.check()
-                peer.drain()
-            position = position + share if position + share < len(self.peers) else 0
-            await asyncio.sleep(0.05)
 
     async def _read(self, number: int) -> None:
         _, token = await self._participant(f"Reader {number}")

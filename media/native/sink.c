@@ -1,5 +1,7 @@
 /* See sink.h. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "sink.h"
 
 #include <arpa/inet.h>
@@ -24,6 +26,8 @@ typedef struct {
     uint32_t first, highest; /* extended sequence numbers; valid when received > 0 */
     uint64_t window;         /* which of the 64 before `highest` came */
     uint64_t received, duplicates, reordered;
+    uint32_t reported_expected, reported_received; /* at the last receiver report */
+    uint64_t last_ns;
 } stream;
 
 typedef struct {
@@ -38,6 +42,7 @@ struct sink {
     client *table;
     sink_totals totals;
     pthread_mutex_t lock; /* the table and totals: the thread holds it for a batch */
+    struct upkeep *upkeep;
     pthread_t thread;
     clockid_t thread_clock;
 };
@@ -75,6 +80,7 @@ static void count_rtp(sink *s, client *c, const uint8_t *p, size_t size, uint64_
     c->last_ns = at;
     if (!t)
         return;
+    t->last_ns = at;
     if (!t->received) {
         t->first = t->highest = seq + 65536;
         t->window = 1;
@@ -150,6 +156,8 @@ static void take(sink *s, struct mmsghdr *m, uint64_t at) {
             if (c->sampled)
                 pass_on(s, index, SINK_RTP, at, p, size);
         }
+    } else if (p[0] == 1 && p[1] == 1 && !memcmp(p + 8, "swarm-upkeep", 12)) {
+        s->totals.checks++;
     } else if (p[0] < 4) {
         pass_on(s, index, SINK_STUN, at, p, size);
     } else if (p[0] >= 20 && p[0] < 64) {
@@ -214,7 +222,8 @@ sink *sink_open(uint32_t first_address, uint32_t clients, int receive_buffer, in
     s->wake = eventfd(0, EFD_CLOEXEC);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event in = {.events = EPOLLIN};
-    if (!s->table || s->fd < 0 || s->wake < 0 || s->epoll < 0)
+    s->upkeep = upkeep_new(s, clients);
+    if (!s->table || !s->upkeep || s->fd < 0 || s->wake < 0 || s->epoll < 0)
         goto failed;
     /* Beyond rmem_max only with CAP_NET_ADMIN; the plain call takes what is allowed. */
     if (setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof receive_buffer) < 0)
@@ -235,6 +244,8 @@ sink *sink_open(uint32_t first_address, uint32_t clients, int receive_buffer, in
     return s;
 failed:;
     int error = errno;
+    if (s->upkeep)
+        upkeep_free(s->upkeep);
     if (s->fd >= 0)
         close(s->fd);
     if (s->wake >= 0)
@@ -323,6 +334,34 @@ void sink_sum(sink *s, sink_totals *out) {
         out->cpu_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+struct upkeep *sink_upkeep_of(sink *s) { return s->upkeep; }
+
+int sink_reception_of(sink *s, uint32_t index, sink_reception *out) {
+    int found = 0;
+    pthread_mutex_lock(&s->lock);
+    stream *latest = NULL;
+    for (int i = 0; i < STREAMS; i++) {
+        stream *t = &s->table[index].streams[i];
+        if (t->received && (!latest || t->last_ns > latest->last_ns))
+            latest = t;
+    }
+    if (latest) {
+        uint32_t expected = latest->highest - latest->first + 1;
+        uint32_t received = (uint32_t)latest->received;
+        uint32_t due = expected - latest->reported_expected;
+        uint32_t came = received - latest->reported_received;
+        out->ssrc = latest->ssrc;
+        out->highest = latest->highest - 65536; /* cycles from 0 */
+        out->lost = expected > received ? expected - received : 0;
+        out->fraction = due > came && due < 1 << 24 ? (uint8_t)((due - came) * 256 / due) : 0;
+        latest->reported_expected = expected;
+        latest->reported_received = received;
+        found = 1;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
 int sink_send(sink *s, uint32_t index, uint32_t to_address, uint16_t to_port, const void *data, size_t size) {
     if (index >= s->clients)
         return -EINVAL;
@@ -350,6 +389,7 @@ int sink_send(sink *s, uint32_t index, uint32_t to_address, uint16_t to_port, co
 void sink_close(sink *s) {
     if (!s)
         return;
+    upkeep_free(s->upkeep);
     uint64_t one = 1;
     if (write(s->wake, &one, sizeof one) == sizeof one)
         pthread_join(s->thread, NULL);
