@@ -97,6 +97,9 @@ async def listen(request: web.Request) -> web.Response:
     context = of(request)
     room, claims = await _enter(request)
     offer = await _offer(request)
+    await room.current()
+    # Somebody removed while their offer came in must not be left with a session.
+    room.admit(claims.participant)
     on_stage = member_of(room.room, claims.participant) is not None
     session = await context.media.listen(room.id, claims.participant, offer, on_stage=on_stage)
     _remember(room, session, offer)
