@@ -110,6 +110,7 @@ plane *plane_open(const int *sockets, int count, const plane_options *options) {
     p->socket_count = count;
     p->random = 2463534242u;
     atomic_init(&p->shed_at, -1e9);
+    p->backlog_at = now_s();
     pthread_mutex_init(&p->lock, NULL);
     for (int i = 0; i < count; i++) {
         p->sockets[i] = sockets[i];
@@ -180,10 +181,37 @@ void plane_read_counters(plane *p, plane_counters *out) {
     READ(not_webrtc);
     READ(queue_full);
     READ(group_packets_queued);
+    READ(shed);
     pthread_mutex_lock(&p->lock);
     out->peers = p->peer_count;
     out->groups = p->groups.count;
     pthread_mutex_unlock(&p->lock);
+}
+
+void plane_take_backlog(plane *p, plane_backlog *out) {
+    double now = now_s(), span = now - p->backlog_at;
+    memset(out, 0, sizeof *out);
+    p->backlog_at = now;
+    for (int i = 0; i < p->shard_count; i++) {
+        struct shard *s = &p->shards[i];
+        pthread_mutex_lock(&s->lock);
+        double busy = s->busy_s, late = s->late_s;
+        if (s->awake_since > 0) {
+            busy += larger(now - s->awake_since, 0);
+            s->awake_since = now;
+        }
+        for (const struct job *job = s->jobs; job != NULL; job = job->next)
+            if (job->group != NULL && job->remaining > 0)
+                late = larger(late, job_late(job, now));
+        out->shed += s->shed;
+        s->busy_s = s->late_s = 0;
+        s->shed = 0;
+        pthread_mutex_unlock(&s->lock);
+        out->late_s = larger(out->late_s, late);
+        if (span > 0)
+            out->busy = smaller(larger(out->busy, busy / span), 1);
+        out->datagrams += atomic_exchange_explicit(&s->datagrams, 0, memory_order_relaxed);
+    }
 }
 
 static uint64_t thread_ns(pthread_t thread) {
