@@ -24,6 +24,7 @@ from media.peer import Certificate, Peer
 from media.plane import Address, IceCredentials, PeerHandle, Plane
 from media.planes import open_plane
 from media.router import Guard, Router
+from media.sdp_shapes import read_offer
 from media.settings import MediaSettings
 from media.slots import Tuning
 from media.ticker import Ticker
@@ -119,7 +120,7 @@ class MediaPort:
     async def publish(self, room: str, participant: str, offer: str) -> MediaSession:
         """WHIP: answer the offer. An earlier publishing session of the participant is replaced.
         Raises BadOffer, NoOpus, RoomFull."""
-        parsed = sdp.parse_offer(offer, kind="publish", max_sections=1)
+        parsed = read_offer(offer, kind="publish", max_sections=1)
         for session in list(self._room(room).sessions.values()):
             public = session.public
             if public.kind == "publish" and public.participant == participant:
@@ -130,7 +131,7 @@ class MediaPort:
         self, room: str, participant: str, offer: str, *, on_stage: bool
     ) -> MediaSession:
         """WHEP: answer the offer. Raises BadOffer, NoOpus, RoomFull."""
-        parsed = sdp.parse_offer(offer, kind="listen", max_sections=self._settings.slots)
+        parsed = read_offer(offer, kind="listen", max_sections=self._settings.slots)
         stage = self._room(room).stage
         if (participant in stage) != on_stage:
             self.set_stage(room, stage ^ {participant})
