@@ -66,7 +66,8 @@ class Forwarder:
         """Publishing session of each participant."""
         self._listeners: dict[str, tuple[Program, Listener]] = {}
         self._muted: frozenset[str] = frozenset()
-        self._packing = PASS_SAMPLES
+        self._packing = self._wanted = PASS_SAMPLES
+        self._floor = PASS_SAMPLES
         self._reporter = Reporter(
             self._new_ssrc(), cname, self.rules.report_interval_s, epoch_offset, self._rng
         )
@@ -92,6 +93,11 @@ class Forwarder:
     @property
     def packing_ms(self) -> int:
         return self._packing * 1000 // opus.SAMPLE_RATE
+
+    @property
+    def wanted_packing_ms(self) -> int:
+        """What the audience's size alone asks for."""
+        return self._wanted * 1000 // opus.SAMPLE_RATE
 
     @property
     def audience(self) -> int:
@@ -252,15 +258,22 @@ class Forwarder:
             for packed in lane.packer.flush()
         ]
 
+    def set_packing_floor(self, packing_ms: int) -> list[Output]:
+        """The audience gets no shorter packets than this; 20: as its size asks for."""
+        self._floor = packing_ms * opus.SAMPLE_RATE // 1000
+        return self._choose_packing()
+
     def _choose_packing(self) -> list[Output]:
         size = self.audience
-        packing = PASS_SAMPLES
+        wanted = PASS_SAMPLES
         for samples, threshold in (
             (3 * PASS_SAMPLES, self.rules.pack_60_from),
             (6 * PASS_SAMPLES, self.rules.pack_120_from),
         ):
-            if size >= (threshold if self._packing < samples else threshold * SHRINK):
-                packing = samples
+            if size >= (threshold if self._wanted < samples else threshold * SHRINK):
+                wanted = samples
+        self._wanted = wanted
+        packing = max(wanted, self._floor)
         if packing == self._packing:
             return []
         self._packing = packing
