@@ -219,7 +219,7 @@ class Governor:
         measured = max(rate for _, rate in self._evidence)
         if fitting * 1000 / longest > measured * MAX_EXTRAPOLATION:
             return math.inf
-        return max(0.0, fitting)
+        return float(max(0, math.floor(fitting)))
 
     def _reason(self, measure: Measure, before: Level) -> str:
         seen = f"sending takes {measure.busy:.0%} of its time"

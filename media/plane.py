@@ -85,7 +85,7 @@ class PlaneStats:
     send_blocked: int = 0
     """Datagrams that the kernel did not take (EAGAIN, ENOBUFS, EPERM): lost at the sender."""
     shed: int = 0
-    """Of those, datagrams that were given up because their time was over."""
+    """Of those, datagrams that were given up because there were more than could be sent in time."""
     retransmitted: int = 0
     retransmissions_refused: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class Backlog:
     datagrams: int = 0
     """Sent in this time. `busy` is what they took."""
     shed: int = 0
-    """Given up in this time because they were too late."""
+    """Given up in this time because they were too late, or too many waited."""
 
 
 class PlaneListener(Protocol):

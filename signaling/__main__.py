@@ -149,8 +149,9 @@ def _on_signal() -> asyncio.Event:
 def _worker(loaded: Config, *, child: bool) -> int:
     _log_to_stderr(loaded, "worker")
     if child:
-        from signaling.worker_process import leave_with_parent
+        from signaling.worker_process import give_way, leave_with_parent
 
+        give_way()
         leave_with_parent()
     if not loaded.redis.url:
         raise ConfigError(

@@ -31,7 +31,7 @@ typedef struct {
     uint64_t srtp_unknown_peer, srtp_no_keys, srtp_auth, srtp_replay, srtcp_auth;
     uint64_t rtp_malformed, rtp_too_many_sources, not_webrtc, queue_full;
     uint64_t peers, groups, group_packets_queued;
-    uint64_t shed;            /* of send_blocked: given up because their time was over */
+    uint64_t shed;            /* of send_blocked: given up for want of time */
 } plane_counters;
 
 typedef struct {              /* since the last call, or since plane_open */

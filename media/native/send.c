@@ -218,9 +218,11 @@ bool shard_add(struct shard *s, struct group *g, struct packet *packet, double s
     struct job *job = calloc(1, sizeof *job);
     pthread_mutex_lock(&s->lock);
     if (job == NULL || s->job_count >= MAX_JOBS) {
+        s->shed += count;
         pthread_mutex_unlock(&s->lock);
         free(job);
         COUNT(s->plane, send_blocked, count);
+        COUNT(s->plane, shed, count);
         return false;
     }
     job->group = g;

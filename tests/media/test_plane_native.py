@@ -330,3 +330,18 @@ async def test_what_is_still_to_be_sent_is_behind_from_when_it_was_due(
     await crowd.collect(600)
     # What is no more to be spread was due at its start.
     assert crowd.plane.backlog().late_ms >= 200
+
+
+async def test_more_than_can_be_sent_is_shed_and_told(crowd: Crowd, heard: Recorder) -> None:
+    await crowd.add(300, heard)
+    group = crowd.plane.add_group()
+    for handle in crowd.handles:
+        crowd.plane.join_group(group, handle, 96, {})
+    crowd.plane.backlog()
+    for number in range(1, 3000):
+        crowd.plane.send_group(group, rtp(number, b"much"), number)
+    told = crowd.plane.backlog()
+    assert told.shed > 0
+    assert told.shed <= crowd.plane.stats().shed <= crowd.plane.stats().send_blocked
+    assert told.busy > 0.1
+    assert told.late_ms > 0

@@ -296,7 +296,10 @@ async def test_health_and_metrics(client: Client) -> None:
     assert "\nchatroom_rooms 1\n" in text
     assert 'chatroom_refused_total{code="room_not_found"} 1' in text
     assert 'chatroom_captions_state{state="off"} 1' in text
-    assert "chatroom_media_" in text
+    assert "\nchatroom_media_load_level 0\n" in text
+    assert "\nchatroom_media_load_busy " in text
+    assert "\nchatroom_media_load_late_ms " in text
+    assert "\nchatroom_media_shed_total 0\n" in text
     assert "\nprocess_cpu_seconds_total " in text
     assert "\nprocess_resident_memory_bytes " in text
     names = [line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"]

@@ -79,7 +79,12 @@ export class LiveRoom {
       holder: $("players"),
       onState: () => this.#drawConnection(),
       onError: (error) =>
-        banner("sound-error", t("banner.sound_failed", { detail: error.words })),
+        banner(
+          "sound-error",
+          error.code === "room_full"
+            ? t("banner.sound_full")
+            : t("banner.sound_failed", { detail: error.words }),
+        ),
       onBlocked: (blocked) =>
         blocked
           ? banner("sound", t("banner.blocked"), "banner.blocked_button", () =>
