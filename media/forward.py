@@ -177,6 +177,8 @@ class Forwarder:
             program.selector.drop(participant, now)
             if slot is not None:
                 out += self._close_run(program, slot, participant, now)
+            if program.stand_in is not None:
+                out += self._to_speaker(program, program.stand_in.drop(participant, now))
         return out
 
     # ------------------------------------------------------------------------- listeners
@@ -309,6 +311,11 @@ class Forwarder:
         if program.selector.hear(participant, loudness, now):
             out += self._close_freed(program, before, now)
         number = program.selector.slot_of(participant)
+        if (stand_in := program.stand_in) is not None and program.stage:
+            if number is None:
+                frame = stand_in.hear(participant, arrival, loudness, now)
+                return out + self._to_speaker(program, frame)
+            stand_in.drop(participant, now)
         if number is None:
             return out
         lane = program.lanes[number]
@@ -340,6 +347,18 @@ class Forwarder:
             packets = lane.packer.push(frame, now)
             out += [self._group_send(program, lane, packed) for packed in packets]
         return out
+
+    def _to_speaker(self, program: Program, frame: Frame | None) -> list[Output]:
+        """To the one who is heard, in a program of one: what they hear instead of themself."""
+        speaker = program.selector.sources[0]
+        if frame is None or speaker is None:
+            return []
+        return [
+            SendPeer(listener.session, *sent)
+            for listener in program.stage.values()
+            if listener.participant == speaker
+            and (sent := listener.feeds[0].rtp(frame, listener.payload_type)) is not None
+        ]
 
     def _group_send(self, program: Program, lane: Lane, packed: Packed) -> SendGroup:
         spread = 0.0
@@ -373,6 +392,8 @@ class Forwarder:
             before = program.selector.sources
             if program.selector.tick(now):
                 out += self._close_freed(program, before, now)
+            if program.stand_in is not None:
+                out += self._to_speaker(program, program.stand_in.tick(now))
             for number, lane in enumerate(program.lanes):
                 silent = lane.slot.idle(now)
                 if silent is not None:
