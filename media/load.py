@@ -36,7 +36,7 @@ MAX_PATIENCE = 16
 EVIDENCE = 2_000
 """Datagrams in one measurement from which it tells what a datagram costs; of fewer, waking up
 is the greater part."""
-EVIDENCE_KEPT = 5
+MEASURES_KEPT = 5
 MAX_EXTRAPOLATION = 4
 """No prediction is made of more than so many times what was measured: it would be too high."""
 NO_RELIEF = 0.95
@@ -113,9 +113,11 @@ class Governor:
         self.capacity = math.inf
         """Listeners that fit, by what was measured; without end where that says nothing."""
         self._at = now
-        self._evidence: deque[tuple[float, float]] = deque(maxlen=EVIDENCE_KEPT)
+        self._evidence: deque[tuple[float, float]] = deque(maxlen=MEASURES_KEPT)
         """What a datagram took of the busiest thread, in seconds, and datagrams a second."""
-        self._over_since: float | None = None
+        self._fitting: deque[float] = deque(maxlen=MEASURES_KEPT)
+        self._over_s = 0.0
+        """Time overloaded, less the time since that was not."""
         self._calm_since: float | None = None
         self._stepped_back = -math.inf
         self._patience = 1
@@ -143,12 +145,11 @@ class Governor:
         before, was_full = self.level, self.full
         if self._overloaded(measure):
             self._calm_since = None
-            if self._over_since is None:
-                self._over_since = measure.now - window
-            if measure.shed or measure.now - self._over_since >= self.limits.overload_after_s:
+            self._over_s += window
+            if measure.shed or self._over_s >= self.limits.overload_after_s:
                 self._step_up(measure)
         else:
-            self._over_since = None
+            self._over_s = max(0.0, self._over_s - window)
             self._consider_return(measure, window)
         self._reckon(measure)
         if (self.level, self.full) == (before, was_full):
@@ -181,7 +182,7 @@ class Governor:
                 break
             level = Level(level + 1)
         self.level = level
-        self._over_since = None
+        self._over_s = 0.0
         relapse = measure.now - self._stepped_back < RELAPSE_S
         self._patience = min(self._patience * 2, MAX_PATIENCE) if relapse else 1
 
@@ -204,11 +205,13 @@ class Governor:
     def _reckon(self, measure: Measure) -> None:
         """How many listeners fit at the longest packets."""
         audience = sum(room.audience for room in measure.rooms)
-        self.capacity = self._fitting(measure, audience)
+        self._fitting.append(self._fit(measure, audience))
+        # One odd second is no reason to turn somebody away, nor to let many in.
+        self.capacity = statistics.median_high(self._fitting)
         edge = self.capacity * ROOM_TO_READMIT if self.full else self.capacity
         self.full = audience >= edge
 
-    def _fitting(self, measure: Measure, audience: int) -> float:
+    def _fit(self, measure: Measure, audience: int) -> float:
         cost, longest = self.cost_s, Level.REFUSE.packing_ms
         load = self.predict(measure, longest)
         if not cost or not audience or not load:
