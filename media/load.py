@@ -21,12 +21,13 @@ from dataclasses import dataclass
 
 ROOM_TO_RETURN = 0.75
 """A step back is taken where the load after it is below this share of the limit."""
-ROOM_TO_ADMIT = 0.9
-"""Listeners are let in up to this share of the limit, reckoned at the longest packets: what lies
-above is for two who speak at a time and for what others do on the machine."""
+ROOM_TO_ADMIT = 0.8
+"""Listeners are let in up to this share of the limit, reckoned at the longest packets and in time
+on a core, which is the same whatever else runs: what lies above is for that, and for two who speak
+at a time."""
 ROOM_TO_READMIT = 0.95
 """Once full by that reckoning, full until the audience is below this share of what fits."""
-OWN_SHARE = 0.3
+OWN_SHARE = 0.5
 """Lateness counts where sending takes at least this much of its time. Below, something else is
 late, and sending less would not help it."""
 RELAPSE_S = 60.0
@@ -61,8 +62,8 @@ class Level(enum.IntEnum):
 class Limits:
     """See `media.settings` for what each means."""
 
-    busy: float = 0.8
-    late_ms: float = 100.0
+    busy: float = 0.9
+    late_ms: float = 250.0
     overload_after_s: float = 2.0
     calm_after_s: float = 10.0
 
@@ -87,6 +88,7 @@ class Measure:
 
     now: float
     busy: float = 0.0
+    cpu: float = 0.0
     late_ms: float = 0.0
     datagrams: int = 0
     shed: int = 0
@@ -124,7 +126,7 @@ class Governor:
 
     @property
     def cost_s(self) -> float | None:
-        """Time of the busiest thread that a datagram takes; None before it was measured."""
+        """What a datagram takes of the busiest thread, on a core; None before it was measured."""
         return statistics.median(cost for cost, _ in self._evidence) if self._evidence else None
 
     @property
@@ -140,7 +142,7 @@ class Governor:
         window = measure.now - self._at
         self._at = measure.now
         if measure.datagrams >= EVIDENCE and window > 0:
-            cost = measure.busy * window / measure.datagrams
+            cost = measure.cpu * window / measure.datagrams
             self._evidence.append((cost, measure.datagrams / window))
         before, was_full = self.level, self.full
         if self._overloaded(measure):
@@ -159,9 +161,12 @@ class Governor:
     def predict(self, measure: Measure, floor_ms: int) -> float:
         """The busy share with packets of at least `floor_ms`; over 1 where it would not fit.
         While nobody speaks: as if one person did in every room where somebody can."""
+        return self._scaled(measure, measure.busy, floor_ms)
+
+    def _scaled(self, measure: Measure, share: float, floor_ms: int) -> float:
         now = sum(room.rate(self.level.packing_ms) for room in measure.rooms)
         then = sum(room.rate(floor_ms) for room in measure.rooms)
-        scaled = measure.busy * then / now if now else measure.busy
+        scaled = share * then / now if now else share
         speaking = sum(room.rate(floor_ms) for room in measure.rooms if room.voiced)
         return max(scaled, speaking * (self.cost_s or 0.0))
 
@@ -213,7 +218,7 @@ class Governor:
 
     def _fit(self, measure: Measure, audience: int) -> float:
         cost, longest = self.cost_s, Level.REFUSE.packing_ms
-        load = self.predict(measure, longest)
+        load = self._scaled(measure, measure.cpu, longest)
         if not cost or not audience or not load:
             return math.inf
         # Of listeners to come, one speaker's sound; more where more speak now.
@@ -225,7 +230,7 @@ class Governor:
         return float(max(0, math.floor(fitting)))
 
     def _reason(self, measure: Measure, before: Level) -> str:
-        seen = f"sending takes {measure.busy:.0%} of its time"
+        seen = f"sending is at work {measure.busy:.0%} of the time"
         if measure.late_ms >= 1:
             seen += f" and is up to {measure.late_ms:.0f} ms late"
         if measure.shed:
@@ -234,7 +239,7 @@ class Governor:
             return seen
         if self.level < before:
             after = self.predict(measure, self.level.packing_ms)
-            return f"{seen}, and would take {after:.0%} of it"
+            return f"{seen}, and would be {after:.0%}"
         audience = sum(room.audience for room in measure.rooms)
         fit = "more" if math.isinf(self.capacity) else f"{self.capacity:.0f}"
         return f"{audience} listen and {fit} fit, by what a packet costs; {seen}"

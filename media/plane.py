@@ -119,8 +119,10 @@ class Backlog:
     busy: float = 0.0
     """0 to 1: the share of its time that the busiest sending thread had work at hand. Waiting for
     a core counts, as that time is not free for more either."""
+    cpu: float = 0.0
+    """0 to 1: the share that the busiest was on a core."""
     datagrams: int = 0
-    """Sent in this time. `busy` is what they took."""
+    """Sent by these threads in this time."""
     shed: int = 0
     """Given up in this time because they were too late, or too many waited."""
 

@@ -254,7 +254,13 @@ class NativePlane:
             return Backlog()
         taken = ffi.new("plane_backlog *")
         lib.plane_take_backlog(self._core, taken)
-        return Backlog(taken.late_s * 1000, taken.busy, taken.datagrams, taken.shed)
+        return Backlog(
+            late_ms=taken.late_s * 1000,
+            busy=taken.busy,
+            cpu=taken.cpu,
+            datagrams=taken.datagrams,
+            shed=taken.shed,
+        )
 
     def stats(self) -> PlaneStats:
         if self._close_core.alive:

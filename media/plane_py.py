@@ -453,7 +453,7 @@ class PythonPlane:
             return Backlog()
         now, used, total = self._backlog_from
         busy = min(1.0, (used - cpu) / (now - wall)) if now > wall else 0.0
-        return Backlog(late_s * 1000, busy, total - sent)
+        return Backlog(late_ms=late_s * 1000, busy=busy, cpu=busy, datagrams=total - sent)
 
     async def close(self) -> None:
         if self._closed:

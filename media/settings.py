@@ -54,17 +54,18 @@ class MediaSettings:
         maximum=10_000_000,
     )
     overload_busy: float = setting(
-        0.8,
-        "Share of the sending threads' time from which this node is overloaded: packets to all "
-        "audiences are made longer, and then new listeners refused. The rest is what keeps sound "
-        "in time while a second person speaks or another program wants the machine.",
+        0.9,
+        "Share of the time that sending may be at work; from there this node is overloaded: "
+        "packets to all audiences are made longer, then new listeners refused. By prediction they "
+        "are refused from 0.8 times this, in time on a core; the rest is for when two speak at a "
+        "time and for other programs.",
         minimum=0.1,
         maximum=1.0,
     )
     overload_late_ms: int = setting(
-        100,
-        "The node is also overloaded where packets leave this much later than they should: about "
-        "what players smooth out before it is heard.",
+        250,
+        "The node is also overloaded where packets leave this much later than they should: more "
+        "than players smooth out before it is heard. Half a second late, they are given up.",
         unit="ms",
         minimum=10,
         maximum=500,

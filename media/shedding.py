@@ -72,6 +72,7 @@ class Shedding:
             "packing_floor_ms": governor.level.packing_ms,
             "refusing": governor.refusing,
             "busy": round(self._last.busy, 4),
+            "cpu": round(self._last.cpu, 4),
             "late_ms": round(self._last.late_ms, 3),
             "datagram_us": None if cost_s is None else round(cost_s * 1e6, 3),
             "capacity": None if math.isinf(governor.capacity) else round(governor.capacity),
@@ -96,6 +97,7 @@ class Shedding:
         self._last = Measure(
             now,
             busy=told.busy,
+            cpu=told.cpu,
             late_ms=max(told.late_ms, loop_late_s * 1000),
             datagrams=told.datagrams,
             shed=told.shed,

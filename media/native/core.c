@@ -188,6 +188,14 @@ void plane_read_counters(plane *p, plane_counters *out) {
     pthread_mutex_unlock(&p->lock);
 }
 
+static uint64_t thread_ns(pthread_t thread) {
+    clockid_t clock;
+    struct timespec t;
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 void plane_take_backlog(plane *p, plane_backlog *out) {
     double now = now_s(), span = now - p->backlog_at;
     memset(out, 0, sizeof *out);
@@ -208,18 +216,14 @@ void plane_take_backlog(plane *p, plane_backlog *out) {
         s->shed = 0;
         pthread_mutex_unlock(&s->lock);
         out->late_s = larger(out->late_s, late);
-        if (span > 0)
+        uint64_t cpu_ns = thread_ns(s->thread);
+        if (span > 0) {
             out->busy = smaller(larger(out->busy, busy / span), 1);
+            out->cpu = smaller(larger(out->cpu, (double)(cpu_ns - s->cpu_ns) * 1e-9 / span), 1);
+        }
+        s->cpu_ns = cpu_ns;
         out->datagrams += atomic_exchange_explicit(&s->datagrams, 0, memory_order_relaxed);
     }
-}
-
-static uint64_t thread_ns(pthread_t thread) {
-    clockid_t clock;
-    struct timespec t;
-    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0)
-        return 0;
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 void plane_cpu(plane *p, uint64_t *sending_ns, uint64_t *receiving_ns) {

@@ -37,6 +37,7 @@ typedef struct {
 typedef struct {              /* since the last call, or since plane_open */
     double late_s;            /* the most that a group datagram has been behind, up to now */
     double busy;              /* of the busiest sending thread: share of time with work, 0 to 1 */
+    double cpu;               /* of the busiest: share of time on a core */
     uint64_t datagrams, shed; /* by the sending threads */
 } plane_backlog;
 

@@ -169,7 +169,7 @@ struct shard {
     double stop_at;
     double awake_since;    /* 0 while it waits */
     double busy_s, late_s; /* until then, and the worst: since the last plane_take_backlog */
-    uint64_t shed;
+    uint64_t shed, cpu_ns; /* cpu_ns: at the last plane_take_backlog, which alone uses it */
     atomic_ullong datagrams;
     struct crypt scratch;  /* SRTCP keys are set for each packet: they are rare */
     struct outbox *outbox;

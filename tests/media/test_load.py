@@ -44,6 +44,7 @@ class Machine:
         measure = Measure(
             self.now,
             busy=min(1.0, self.demand),
+            cpu=min(1.0, self.demand),
             late_ms=1.0 if self.demand < 1 else 500.0,
             datagrams=round(rate * share),
             shed=round(rate * (1 - share)),
@@ -104,7 +105,7 @@ def test_it_sheds_in_the_stated_order_and_those_inside_fit() -> None:
 
 
 def test_longer_packets_that_are_enough_are_where_it_stays() -> None:
-    machine = Machine([RoomLoad(listeners_at(0.9, 20))]).run(600)
+    machine = Machine([RoomLoad(listeners_at(0.95, 20))]).run(600)
     assert machine.levels == [Level.PACK_60]
     assert machine.demand < 0.4
     assert not machine.governor.refusing
@@ -126,7 +127,7 @@ def test_a_moments_overload_is_none() -> None:
 def test_lateness_counts_where_sending_is_the_load() -> None:
     governor, rooms = Governor(LIMITS), (RoomLoad(1000),)
     for now in range(1, 10):
-        assert governor.update(Measure(now, busy=0.1, late_ms=400, rooms=rooms)) is None
+        assert governor.update(Measure(now, busy=0.4, late_ms=400, rooms=rooms)) is None
     assert governor.update(Measure(10, busy=0.5, late_ms=400, rooms=rooms)) is None
     step = governor.update(Measure(11, busy=0.5, late_ms=400, rooms=rooms))
     assert step is not None
@@ -149,7 +150,7 @@ def test_it_goes_back_slowly_when_the_audience_is_gone() -> None:
 
 
 def test_a_pause_in_the_talk_is_no_room() -> None:
-    machine = Machine([RoomLoad(listeners_at(0.9, 20))]).run(10)
+    machine = Machine([RoomLoad(listeners_at(0.95, 20))]).run(10)
     assert machine.governor.level is Level.PACK_60
     machine.speakers = 0.0
     machine.run(600)
@@ -166,7 +167,7 @@ def test_a_relapse_makes_the_next_step_back_wait_longer() -> None:
     ups = []
     while len(ups) < 6:
         now += 1
-        busy = 0.9 if governor.level is Level.NORMAL else 0.1
+        busy = 0.95 if governor.level is Level.NORMAL else 0.1
         step = governor.update(Measure(now, busy=busy, rooms=rooms))
         if step is not None and step.level:
             ups.append(now)
@@ -186,7 +187,7 @@ def test_listeners_are_refused_before_the_machine_is_over_its_limit() -> None:
     assert machine.steps[-1].full
     assert "fit" in machine.steps[-1].reason
     fitting = listeners_at(LIMITS.busy, 120)
-    assert 0.8 * fitting < machine.audience < fitting
+    assert 0.7 * fitting < machine.audience < fitting
     # A few who leave make no room; many do.
     machine.rooms = [replace(machine.rooms[0], audience=round(machine.audience * 0.97))]
     machine.run(3)
@@ -222,7 +223,7 @@ def test_an_idle_machine_refuses_nobody(seen: list[tuple[float, float, int]]) ->
         rooms = (RoomLoad(audience),)
         datagrams = audience * 50
         step = governor.update(
-            Measure(now, busy=busy, late_ms=late_ms, datagrams=datagrams, rooms=rooms)
+            Measure(now, busy=busy, cpu=busy, late_ms=late_ms, datagrams=datagrams, rooms=rooms)
         )
         # Cost is what was measured: an audience of ten times may well not fit, but this does.
         assert governor.level is Level.NORMAL
@@ -233,7 +234,7 @@ def test_an_idle_machine_refuses_nobody(seen: list[tuple[float, float, int]]) ->
 def _history(governor: Governor, levels: int) -> float:
     now = 1.0
     for _ in range(levels):
-        governor.update(Measure(now, busy=0.9, shed=1, datagrams=10, rooms=(RoomLoad(1000),)))
+        governor.update(Measure(now, busy=0.95, shed=1, datagrams=10, rooms=(RoomLoad(1000),)))
         now += 1
     return now
 

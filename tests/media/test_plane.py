@@ -582,6 +582,7 @@ async def test_the_backlog_says_what_was_sent_and_how_late_since_the_last_call(
     assert told.datagrams == 30
     assert told.shed == bench.plane.stats().shed == 0
     assert 0 < told.busy <= 1
+    assert 0 < told.cpu <= 1
     assert 0 < told.late_ms < 10_000
     after = bench.plane.backlog()
     assert after.datagrams == after.shed == after.late_ms == 0

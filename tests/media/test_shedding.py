@@ -87,8 +87,8 @@ async def test_what_fits_is_known_before_it_is_too_much(
     hall = await open_hall(pack_60_from=1, pack_120_from=1)
     await hall.publish("alice")
     bob = await hall.listen("bob")
-    # Each second 60 % is taken by 2,000 datagrams to one listener.
-    play(hall, monkeypatch, Backlog(busy=0.6, datagrams=2000))
+    # Each moment 60 % is taken by 2,000 datagrams to one listener.
+    play(hall, monkeypatch, Backlog(busy=0.6, cpu=0.6, datagrams=2000))
     await until(lambda: hall.port.stats()["load"]["capacity"] == 1)
     assert level(hall) == 0
     assert hall.port.stats()["load"]["refusing"]

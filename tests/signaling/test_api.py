@@ -1,5 +1,6 @@
 """Rooms over HTTP: creating, joining, bad bodies, commands and events without a WebSocket."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -72,6 +73,9 @@ async def test_a_room_is_created_looked_at_and_joined(client: Client) -> None:
         ('{"title": "x", "languages": ["English"]}', {}, (400, "bad_message")),
         ('{"title": "x", "languages": ["en"], "admin": true}', {}, (400, "bad_message")),
         ('{"title": " \\u202e ", "languages": ["en"]}', {}, (400, "bad_message")),
+        ('{"title": "\\u200b\\u200d\\u3164", "languages": ["en"]}', {}, (400, "bad_message")),
+        ('{"title": "x", "languages": ["en\\n"]}', {}, (400, "bad_message")),
+        (b"no gzip", {"Content-Encoding": "gzip"}, (400, "bad_request")),
         ('{"title": "%s", "languages": ["en"]}' % ("x" * 121), {}, (400, "bad_message")),
         (b"x" * 70_000, {}, (413, "too_large")),
         (
@@ -89,6 +93,20 @@ async def test_bad_bodies(
     assert await problem(reply) == expected
 
 
+async def test_what_is_not_seen_is_left_out(client: Client) -> None:
+    draft = {
+        "title": "A\u200bna\u2066 \u200b\u202eB\u00ad",
+        "languages": ["en"],
+        "rules": " One.\r\n\tTwo\u202e\0. \U0001fae9\n",
+        "host_name": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    }
+    reply = await client.session.post(f"{client.url}/api/rooms", json=draft)
+    room = (await reply.json())["room"]
+    assert room["title"] == "Ana B"
+    assert room["rules"] == "One.\n\tTwo. \U0001fae9"
+    assert room["stage"][0]["name"] == draft["host_name"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
@@ -101,6 +119,8 @@ async def test_bad_bodies(
         ("GET", "/static/../app.py", (404, "not_found")),
         ("GET", "/static/%2e%2e/app.py", (404, "not_found")),
         ("GET", "/static/tsconfig.json/x", (404, "not_found")),
+        ("GET", "/static/%00.js", (404, "not_found")),
+        ("GET", f"/static/{'a' * 300}.js", (404, "not_found")),
     ],
 )
 async def test_addresses_that_are_wrong(
@@ -147,7 +167,42 @@ async def test_a_trusted_proxy_says_whose_address_it_is(start: Starter) -> None:
             ).status
             for address in ("198.51.100.1", "198.51.100.2", "198.51.100.1")
         ]
-    assert statuses == [201, 201, 429]
+        assert statuses == [201, 201, 429]
+        # A proxy that adds a header of its own below what the client made up.
+        twice = [("X-Forwarded-For", "192.0.2.77"), ("X-Forwarded-For", "198.51.100.1")]
+        reply = await session.post(f"{server.url}/api/rooms", json=draft, headers=twice)
+        assert reply.status == 429
+
+
+async def test_joins_are_limited_by_address(start: Starter) -> None:
+    server = await start(joins_at_once=2, joins_per_second=0.1, trusted_proxies=["127.0.0.1"])
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, server.url)
+        host = await client.create()
+
+        async def ask(path: str, address: str, **options: Any) -> aiohttp.ClientResponse:
+            headers = {**options.pop("headers", {}), "X-Forwarded-For": address}
+            return await session.post(server.url + path, headers=headers, **options)
+
+        join, ana = f"/api/rooms/{host.room}/participants", "198.51.100.1"
+        assert (await ask(join, ana, json={"name": "Ana"})).status == 201
+        # A session counts as well, and refused ones do.
+        whep = {"data": "v=0", "headers": {**host.auth, "Content-Type": "application/sdp"}}
+        assert await problem(await ask(f"/rooms/{host.room}/whep", ana, **whep)) == (
+            400,
+            "bad_offer",
+        )
+        for path, options in (
+            (join, {"json": {"name": "Ana"}}),
+            (f"/rooms/{host.room}/whep", whep),
+        ):
+            reply = await ask(path, ana, **options)
+            assert await problem(reply) == (429, "too_many_requests")
+            assert int(reply.headers["Retry-After"]) > 0
+        assert (await ask(join, "198.51.100.2", json={"name": "Ben"})).status == 201
+        # A proxy on this machine that is not known as one is not limited in everybody's place.
+        for _ in range(5):
+            await client.join(host.room)
 
 
 async def test_links_are_whole_with_a_public_url(start: Starter) -> None:
@@ -296,15 +351,23 @@ async def test_health_and_metrics(client: Client) -> None:
     assert "\nchatroom_rooms 1\n" in text
     assert 'chatroom_refused_total{code="room_not_found"} 1' in text
     assert 'chatroom_captions_state{state="off"} 1' in text
-    assert "\nchatroom_media_load_level 0\n" in text
-    assert "\nchatroom_media_load_busy " in text
-    assert "\nchatroom_media_load_late_ms " in text
-    assert "\nchatroom_media_shed_total 0\n" in text
+    assert "chatroom_media_" in text
     assert "\nprocess_cpu_seconds_total " in text
     assert "\nprocess_resident_memory_bytes " in text
     names = [line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"]
     typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert set(names) == typed
+
+
+async def test_an_idle_connection_is_given_up(start: Starter) -> None:
+    server = await start(keep_alive_s=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert b"200 OK" in await reader.readline()
+        # To the end, which the server makes.
+        await reader.read()
+    writer.close()
 
 
 async def test_security_headers_are_on_everything(client: Client) -> None:

@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 
 from chatroom.bus import FrameBatch, MediaMessage, SpeakerChanged
-from media import levels, rtp
+from media import levels, rtp, shedding
 from media.levels import AudioLevel
+from media.plane import Backlog
 from media.settings import MediaSettings
 from signaling.app import Server
 from tests.media.client import TestPeer
@@ -423,6 +424,48 @@ async def test_a_full_server(start: Starter) -> None:
         assert await problem(reply) == (503, "room_full")
         assert int(reply.headers["Retry-After"]) > 0
         await first.peer.close()
+
+
+async def test_a_server_at_its_limit_says_so_and_keeps_who_is_in(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shedding, "EVERY_S", 0.02)
+    server = await start()
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, server.url)
+        host = await client.create()
+        guest, late = await client.join(host.room), await client.join(host.room)
+        opener = Opener(server)
+        inside = await opener(guest, "whep")
+        plane = server.context.media._plane
+        monkeypatch.setattr(plane, "backlog", lambda: Backlog(busy=1.0, late_ms=700, shed=9))
+
+        async def metrics() -> str:
+            return await (await session.get(f"{server.url}/metrics")).text()
+
+        async with asyncio.timeout(10):
+            while "\nchatroom_media_load_level 3\n" not in await metrics():
+                await asyncio.sleep(0.02)
+        text = await metrics()
+        for line in ("load_refusing 1", "load_busy 1", "load_packing_floor_ms 120", "shed_total 0"):
+            assert f"\nchatroom_media_{line}\n" in text
+        assert float(text.split("\nchatroom_media_load_late_ms ")[1].split()[0]) >= 700
+        offer = inside.peer.offer("listen")
+        url = f"{server.url}/rooms/{host.room}/whep"
+        reply = await session.post(url, data=offer, headers={**late.auth, **SDP})
+        body = await reply.json()
+        assert (reply.status, body["code"]) == (503, "room_full")
+        assert "keep clean sound" in body["detail"]
+        assert 10 <= int(reply.headers["Retry-After"]) <= 20
+        # Those on stage, who publish, and who are in already.
+        for person, kind in ((host, "whep"), (host, "whip"), (guest, "whep")):
+            reply = await session.post(
+                f"{server.url}/rooms/{host.room}/{kind}",
+                data=inside.peer.offer("listen" if kind == "whep" else "publish"),
+                headers={**person.auth, **SDP},
+            )
+            assert reply.status == 201
+        await inside.peer.close()
 
 
 # ------------------------------------------------------------------------------- headers
