@@ -92,6 +92,8 @@ class MediaPort:
         self._rooms: dict[str, _Room] = {}
         self._sessions: dict[str, _Session] = {}
         self._by_handle: dict[PeerHandle, _Session] = {}
+        self._connecting = 0
+        """Sessions that are not connected yet."""
         self._closed = False
         plane.set_listener(self)
 
@@ -204,6 +206,7 @@ class MediaPort:
             "plane": self._plane.name,
             "rooms": len(routers),
             "sessions": len(self._sessions),
+            "connecting": self._connecting,
             "publishers": sum(router.publishers for router in routers),
             "audience": sum(router.audience for router in routers),
             "stage": sum(router.listeners - router.audience for router in routers),
@@ -267,6 +270,9 @@ class MediaPort:
     ) -> MediaSession:
         if len(self._sessions) >= self._settings.max_peers:
             raise RoomFull("This server takes no more connections now.", retry_after_s=10.0)
+        # Speakers are few, and let in: without them there is nothing to hear.
+        if kind == "listen" and self._connecting >= self._settings.max_connecting:
+            raise RoomFull("Very many people are connecting just now.", retry_after_s=2.0)
         room = self._room(room_name)
         if room.router is None:
             room.router = Router(
@@ -322,6 +328,7 @@ class MediaPort:
             ),
         )
         self._sessions[session_id] = self._by_handle[handle] = session
+        self._connecting += 1
         room.sessions[session_id] = session
         return session.public
 
@@ -329,6 +336,7 @@ class MediaPort:
         """DTLS is done and the plane has the keys."""
         session.timer.cancel()
         session.connected = True
+        self._connecting -= 1
         public, router = session.public, session.room.router
         assert router is not None
         now = self._loop.time()
@@ -360,6 +368,7 @@ class MediaPort:
         if self._sessions.pop(public.id, None) is None:
             return
         del self._by_handle[session.handle]
+        self._connecting -= not session.connected
         room.sessions.pop(public.id, None)
         session.timer.cancel()
         if room.router is not None:

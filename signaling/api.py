@@ -35,7 +35,15 @@ from chatroom.protocol import (
 from chatroom.roles import Role
 from chatroom.room import admit, info, role_of
 from signaling.commands import execute_over_http, history
-from signaling.context import Context, json_body, limit_commands, limit_rooms, of, participant
+from signaling.context import (
+    Context,
+    json_body,
+    limit_commands,
+    limit_joins,
+    limit_rooms,
+    of,
+    participant,
+)
 from signaling.events import missed_events, websocket
 from signaling.languages import encode as encode_languages
 from signaling.languages import languages
@@ -138,6 +146,7 @@ async def join(request: web.Request) -> web.Response:
     context = of(request)
     draft = await json_body(request, JoinDraft)
     name = line(draft.name, "name")
+    limit_joins(request)
     # Whoever joins is about to listen or to read here: the room is followed from now on, and a
     # thousand who come together cost one look at the store.
     here = await context.hub.open(request.match_info["room"])
