@@ -39,7 +39,11 @@ _REPEATED = 3
 _WIDE = {",": "，", ".": "。", "!": "！", "?": "？", "…": "……", "": ""}
 _FILLERS = frozenset("嗯哦啊呃额噢喔唔哇")
 """Chinese phrases of one character that may join: any other may be half of a longer word."""
-_MARKS = re.compile(r"[,;:.!?…]+(?=\s|$)|\s*[，。！？；、：…—–]+|\s-+(?=\s)|[,!?](?=[^\W\d])")
+_MARKS = re.compile(
+    r"[,;:.!?…]+(?=\s|$)|\s*[，。！？；、：…]+|[,!?](?=[^\W\d])"
+    # A dash between numbers may be a minus, or "to".
+    r"|(?:[—–]+|(?:^|(?<=\s))-+(?=\s))(?!\s*\d)"
+)
 _HYPHEN = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
 _QUOTES = re.compile(r"[¿¡\"«»“”„「」『』]|(?<!\w)['‘]|['’](?!\w)")
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE)

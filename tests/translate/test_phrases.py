@@ -104,7 +104,16 @@ NEGATIONS = {
 @pytest.mark.parametrize("tag", TAGS)
 def test_what_assents_denies_nothing_and_what_refuses_does(tag: str) -> None:
     """A reader of the table could have put a form into the wrong concept."""
-    harmless = {"没错", "没问题", "没有问题", "对，没错", "是的，没错", "我没问题", "这主意不错"}
+    harmless = {
+        "没错",
+        "没问题",
+        "没有问题",
+        "对，没错",
+        "是的，没错",
+        "我没问题",
+        "我这边没问题",
+        "这主意不错",
+    }
     harmless |= {"cómo no", "sem dúvida"}
     for language, form, concept in FORMS:
         if language != tag or not concept.answer or form in harmless:
