@@ -165,6 +165,7 @@ def test_answers_in_a_row_keep_their_order(answers: list[tuple[str, str]], targe
         ("好不", "zh"),
         ("Buenas noches.", "es"),
         ("Cheers!", "en"),
+        ("No way!", "en"),
         ("Not at all.", "en"),
         ("Yes?", "en"),
         ("Hello, John.", "en"),
@@ -227,7 +228,7 @@ def test_inversions_are_seen(
         ("no no no no no no no", "en", "zh", "不不不"),
         ("Buenas noches.", "es", "pt", "Boa noite."),
         ("Yes; twenty-one.", "en", "es", "Sí, veintiuno."),
-        ("Really?! No way.", "en", "pt", "Sério? De jeito nenhum."),
+        ("Really?! Not yet.", "en", "pt", "Sério? Ainda não."),
     ],
 )
 def test_lines(text: str, source: str, target: str, expected: str) -> None:
