@@ -119,7 +119,7 @@ async def create_room(request: web.Request) -> web.Response:
         title=line(draft.title, "title"),
         host_name=line(draft.host_name, "host_name"),
         languages=list(dict.fromkeys(draft.languages)),
-        rules=draft.rules.strip(),
+        rules=paragraphs(draft.rules),
     )
     limit_rooms(request)
     host, now = new_participant_id(), time.time()
@@ -292,20 +292,36 @@ def _query(request: web.Request, name: str, kind: Any, what: str) -> str | None:
 
 
 def line(text: str, what: str) -> str:
-    """One line of text as people type it: no control characters (which also hide text or turn
-    its direction), no white space around or doubled. Raises BadMessage when nothing is left."""
-    kept = "".join(
-        " " if c.isspace() else c
-        for c in text
-        if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cs", "Co") and c not in _BIDI)
-    )
-    kept = " ".join(kept.split())
-    if not kept:
+    """One line of text as people type it: nothing that is not seen (it hides text, turns its
+    direction, or makes one name look like another), no white space around or doubled. Raises
+    BadMessage when nothing is left."""
+    kept = " ".join(_seen("".join(" " if c.isspace() else c for c in text)).split())
+    # Cn, not assigned, is what newer emoji are to an older Python.
+    if not any(
+        unicodedata.category(c)[0] in "LNPS" or unicodedata.category(c) == "Cn" for c in kept
+    ):
         raise BadMessage(f"The message is not valid: {what} is empty.")
     return kept
 
 
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def paragraphs(text: str) -> str:
+    """Some lines of text, without what is not seen."""
+    return _seen(text.replace("\r\n", "\n")).strip()
+
+
+def _seen(text: str) -> str:
+    return "".join(
+        c
+        for c in text
+        if c in _KEPT or (unicodedata.category(c) not in _UNSEEN and c not in _BLANK)
+    )
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})
+_KEPT = frozenset("\n\t\u200c\u200d")
+"""Line breaks; joiners, which Persian, Indic scripts and emoji need."""
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that show nothing."""
 
 
 def json_response(

@@ -97,7 +97,8 @@ only.
 1. The client sends [`hello`](#hello) within 10 s, with its token, the caption language, and after a
    lost connection the `id` of the last event it saw as `cursor`.
 2. The server answers [`welcome`](#welcome) with the state now. With `resumed: true` every stored
-   event after the cursor follows; otherwise history starts anew from the welcome's `history`.
+   event after the cursor follows (of `stage` and `hands`, which are whole lists, the last one);
+   otherwise history starts anew from the welcome's `history`.
 3. Events follow as they happen, each only as far as its reader may see it: captions carry the
    reader's language alone, hands are whole for hosts only, and `invited`, `invitation_answered`
    and `removed` go to the person concerned and to hosts.
