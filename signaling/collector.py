@@ -1,7 +1,7 @@
 """The garbage collector, kept from stopping a full room.
 
 A full collection looks at every object there is and stops everything meanwhile: with ten thousand
-listeners some 0.3 s, which they hear. Nearly all objects here are freed by their reference counts
+listeners for some 0.3 s, which they hear. Nearly all objects here are freed by their reference counts
 (tests hold sessions to that), so full collections can be rare, and what is made once at the
 start is left out of them for ever.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import gc
 
-YOUNG = 10_000
-"""Objects more than were freed until the young are looked at: about a millisecond."""
-MIDDLE = 5
-"""Collections of the young until the survivors are looked at: about ten milliseconds."""
-FULL = 100
+YOUNG = 5_000
+"""Objects more than were freed until the young are looked at: two milliseconds."""
+MIDDLE = 3
+"""Collections of the young until the survivors are looked at: some ten milliseconds."""
+FULL = 250
 """Collections of the survivors until everything is: five million objects, where two hundred
 thousand listeners have joined and stayed, or some hundred megabytes have leaked."""
 
