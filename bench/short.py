@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--phrases", choices=("both", "on", "off"), default="both")
     parser.add_argument("--lines", action="store_true", help="show every failure")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     options = parser.parse_args()
     lines = load()
     results: list[dict[str, Any]] = []
@@ -218,9 +218,6 @@ def main() -> None:
         "rows": summarise(results, ("phrases", "pair")),
         "engines": summarise(results, ("phrases", "engine")),
     }
-    if options.json:
-        print(json.dumps(report | {"lines": results}, ensure_ascii=False))
-        return
     print(table(report["rows"]), table(report["engines"]), sep="\n\n")
     print(f"\n{report['short_failures']} of {report['short_total']} failed.")
     if options.lines:
@@ -228,6 +225,9 @@ def main() -> None:
             if result["verdict"] != "right":
                 keys = ("pair", "phrases", "engine", "verdict", "text", "answer", "reason")
                 print(*(result[key] for key in keys), sep=" | ")
+    if options.json:
+        failed = [result for result in results if result["verdict"] != "right"]
+        print(json.dumps(report | {"failed": failed}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

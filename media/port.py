@@ -99,6 +99,8 @@ class MediaPort:
         self._by_handle: dict[PeerHandle, _Session] = {}
         self._listening = 0
         self._shedding = Shedding(plane, settings, self._guard, self._routers)
+        self._connecting = 0
+        """Sessions that are not connected yet."""
         self._closed = False
         plane.set_listener(self)
 
@@ -215,6 +217,7 @@ class MediaPort:
             "load": self._shedding.stats(),
             "rooms": len(routers),
             "sessions": len(self._sessions),
+            "connecting": self._connecting,
             "publishers": sum(router.publishers for router in routers),
             "audience": sum(router.audience for router in routers),
             "stage": sum(router.listeners - router.audience for router in routers),
@@ -282,6 +285,9 @@ class MediaPort:
     ) -> MediaSession:
         if len(self._sessions) >= self._settings.max_peers:
             raise RoomFull("This server takes no more connections now.", retry_after_s=10.0)
+        # Speakers are few, and let in: without them there is nothing to hear.
+        if kind == "listen" and self._connecting >= self._settings.max_connecting:
+            raise RoomFull("Very many people are connecting just now.", retry_after_s=2.0)
         room = self._room(room_name)
         if room.router is None:
             room.router = Router(
@@ -338,6 +344,7 @@ class MediaPort:
             ),
         )
         self._sessions[session_id] = self._by_handle[handle] = session
+        self._connecting += 1
         room.sessions[session_id] = session
         if kind == "listen":
             self._listening += 1
@@ -348,6 +355,7 @@ class MediaPort:
         """DTLS is done and the plane has the keys."""
         session.timer.cancel()
         session.connected = True
+        self._connecting -= 1
         public, router = session.public, session.room.router
         assert router is not None
         now = self._loop.time()
@@ -379,6 +387,7 @@ class MediaPort:
         if self._sessions.pop(public.id, None) is None:
             return
         del self._by_handle[session.handle]
+        self._connecting -= not session.connected
         room.sessions.pop(public.id, None)
         if public.kind == "listen":
             self._listening -= 1

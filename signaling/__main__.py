@@ -121,11 +121,13 @@ def _serve(loaded: Config, options: argparse.Namespace) -> int:
 
 
 async def _run_server(loaded: Config, config_file: Path | None) -> None:
+    from signaling import collector
     from signaling.app import Server
 
     stopping = _on_signal()
     server = Server(loaded, config_file=config_file)
     await server.start()
+    collector.calm()
     try:
         print(f"chatroom is open at {server.url}", flush=True)
         await stopping.wait()

@@ -19,7 +19,7 @@ from chatroom.errors import BadOffer, Forbidden, TooLarge
 from chatroom.roles import Action, may
 from chatroom.room import member_of
 from media.events import MediaSession
-from signaling.context import Context, claims_of, of, participant, role_now
+from signaling.context import Context, claims_of, limit_joins, of, participant, role_now
 from signaling.problems import (
     PreconditionFailed,
     PreconditionRequired,
@@ -151,6 +151,7 @@ async def _enter(request: web.Request) -> tuple[RoomHub, Claims]:
     claims = claims_of(request)
     if request.content_type != SDP:
         raise UnsupportedMediaType(f"The body has to be {SDP}.")
+    limit_joins(request)
     room, claims = await participant(request)
     room.admit(claims.participant)
     return room, claims

@@ -148,7 +148,7 @@ def why_not_translation(original: str, answer: str, target: str, *, strict: bool
         return "the answer has a remark of its own"
     if _untranslated(original, answer, target):
         return "the answer is the original"
-    if 0 < meant <= _SHORT and said > _short_limit(original, meant):
+    if 0 < meant <= _SHORT and said > _short_limit(original, answer, meant):
         return "the answer is far longer than what was said"
     if said > (3.0 if strict else 6.0) * meant + 24:
         return "the answer is far longer than what was said"
@@ -165,13 +165,13 @@ def why_not_translation(original: str, answer: str, target: str, *, strict: bool
     return None
 
 
-def _short_limit(original: str, meant: float) -> float:
+def _short_limit(original: str, answer: str, meant: float) -> float:
     """How much a short line's translation may say. On 1,236 short lines of Firefox's English and
     Portuguese no right answer went beyond 1.71 times the weight and four, and nothing beyond was
-    right. Chinese says more in less; an abbreviation may become a clause."""
+    right. Chinese letters are weighed roughly; an abbreviation may become a clause."""
     if original.isupper() and meant <= 6 and original.isascii():
         return 40.0
-    dense = not _DENSE.isdisjoint(scripts(original))
+    dense = not _DENSE.isdisjoint(scripts(original + answer))
     return (2.2 if dense else 1.75) * (meant + 4)
 
 
@@ -182,7 +182,7 @@ def _untranslated(original: str, answer: str, target: str) -> bool:
         return False
     names = [word for word in original.split()[1:] if word != word.lower()]
     common = len(original.split()) - 1 - len(names)
-    return common >= (2 if base(target) not in _SCRIPTS else 1) and weight(original) > 8
+    return common >= (2 if base(target) not in _SCRIPTS else 1) and weight(original) >= 8
 
 
 def _asks(text: str) -> bool:

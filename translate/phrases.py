@@ -39,7 +39,12 @@ _REPEATED = 3
 _WIDE = {",": "，", ".": "。", "!": "！", "?": "？", "…": "……", "": ""}
 _FILLERS = frozenset("嗯哦啊呃额噢喔唔哇")
 """Chinese phrases of one character that may join: any other may be half of a longer word."""
-_MARKS = re.compile(r"[,;:.!?…]+(?=\s|$)|\s*[，。！？；、：…—–]+|\s-+(?=\s)|[,!?](?=[^\W\d])")
+_MARKS = re.compile(
+    r"[,;:.!?…]+(?=\s|$)|\s*[，。！？；、：…]+|[,!?](?=[^\W\d])"
+    # A dash between numbers may be a minus, or "to".
+    r"|(?:[—–]+|(?:^|(?<=\s))-+(?=\s))(?!\s*\d)"
+)
+_HYPHEN = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
 _QUOTES = re.compile(r"[¿¡\"«»“”„「」『』]|(?<!\w)['‘]|['’](?!\w)")
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE)
 # A question that can be told without its mark, by its first word, or in Chinese by any.
@@ -307,7 +312,8 @@ def _mark(found: str) -> str:
 
 
 def _key(piece: str, tag: str) -> str:
-    key = unicodedata.normalize("NFKC", piece).casefold().replace("’", "'").replace("-", " ")
+    key = unicodedata.normalize("NFKC", piece).casefold().replace("’", "'")
+    key = _HYPHEN.sub(" ", key)
     if tag == "zh":
         return "".join(key.split())
     # "hmmmm" is "hmm". Digits stay.

@@ -129,6 +129,40 @@ async def test_a_rejected_line_harms_no_other(tmp_path: Path) -> None:
     await translator.close()
 
 
+async def test_phrases_go_before_every_engine(tmp_path: Path) -> None:
+    engine = Recorder("firefox", {("en", "pt"): {"The bus is late.": "O ônibus está atrasado."}})
+    translator = Translator(tmp_path, instances=[engine])
+    lines = await translator.translate_many(["Yes, yes!", "The bus is late."], "en", "pt-BR")
+    assert [(line.text, line.engine) for line in lines] == [
+        ("Sim, sim!", "phrases"),
+        ("O ônibus está atrasado.", "firefox"),
+    ]
+    assert engine.asked == [("en", "pt", ["The bus is late."])]
+    await translator.close()
+
+
+async def test_phrases_need_no_engine(tmp_path: Path) -> None:
+    """Nor English between: the table has the pair itself."""
+    translator = Translator(tmp_path, instances=[])
+    lines = await translator.translate_many(["No, gracias.", "El autobús tarda."], "es", "zh-TW")
+    assert (lines[0].text, lines[0].engine, lines[0].error) == ("不用了，謝謝。", "phrases", "")
+    assert (lines[1].text, lines[1].error) == ("", "language_unavailable")
+    assert "chatroom models add es zh" in lines[1].reason
+    with pytest.raises(LanguageUnavailable):
+        await translator.translate("El autobús tarda.", "es", "zh")
+    assert not translator.available("es", "zh"), "the rest would be missing"
+    await translator.close()
+
+
+async def test_a_yes_never_comes_back_as_a_no(tmp_path: Path) -> None:
+    llm = Recorder("llm", {("en", "es"): {"No, I can hear the bus.": "Sí, oigo el autobús."}})
+    translator = Translator(tmp_path, instances=[llm])
+    (line,) = await translator.translate_many(["No, I can hear the bus."], "en", "es")
+    assert (line.text, line.error) == ("", "translation_rejected")
+    assert "turns a yes into a no" in line.reason
+    await translator.close()
+
+
 async def test_a_missing_pair_names_the_command(tmp_path: Path) -> None:
     translator = Translator(tmp_path, use_phrases=False)
     with pytest.raises(LanguageUnavailable) as raised:

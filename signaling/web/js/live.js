@@ -1,7 +1,7 @@
 // Inside the room: what comes from the server to the screen, and what the person does to the
 // server.
 
-import { words } from "./api.js";
+import { words, wordsOf } from "./api.js";
 import { CaptionLog } from "./captions.js";
 import { CaptionsView } from "./captions_view.js";
 import { fillCaptions, fillSpoken } from "./choices.js";
@@ -12,6 +12,7 @@ import { t } from "./i18n.js";
 import { endonym, label } from "./languages.js";
 import { Listening } from "./listen.js";
 import { Microphone } from "./microphone.js";
+import { saveTranscript } from "./save.js";
 import { preference, savePass } from "./session.js";
 import { RoomSocket } from "./socket.js";
 import { HandsView, StageView } from "./stage.js";
@@ -329,6 +330,16 @@ export class LiveRoom {
     this.microphone.wish(muted);
   }
 
+  async #save() {
+    const format = $("save-format", HTMLSelectElement).value;
+    const who = { room: this.room.room, token: this.pass.token };
+    try {
+      await saveTranscript(who, format, this.pass.captions, this.view.show);
+    } catch (error) {
+      toast(wordsOf(error), "bad");
+    }
+  }
+
   async #endRoom() {
     $("settings-dialog", HTMLDialogElement).close("");
     const { yes } = await confirm({
@@ -349,6 +360,7 @@ export class LiveRoom {
     const { signal } = this.#end;
     /** @param {string} id @param {() => unknown} then */
     const click = (id, then) => $(id).addEventListener("click", () => void then(), { signal });
+    click("save-button", () => this.#save());
     click("share-button", () => ask("share-dialog"));
     click("settings-button", () => ask("settings-dialog"));
     click("hand-button", () => this.#hand());
