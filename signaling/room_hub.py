@@ -186,8 +186,10 @@ class RoomHub:
             self._read_at = asked
             if self.room != before:
                 self._tell_media()
-            if _roles(self.room) != _roles(before):
-                for connection in self.connections:
+            # The few whose role the room decides, now or before; the others keep theirs.
+            changed = {who for who, _ in _roles(self.room).items() ^ _roles(before).items()}
+            for connection in self.connections if changed else ():
+                if connection.participant in changed:
                     role = role_of(self.room, connection.participant, connection.claims.role)
                     if connection.set_role(role):
                         connection.reply(RoleChanged(role.value))
@@ -317,9 +319,12 @@ class RoomHub:
 
     async def _over(self, event: RoomOver) -> None:
         error = ErrorReply("room_ended", "This room has ended.", fatal=True)
-        for connection in list(self.connections):
-            connection.fail(error, CLOSE_ENDED)
+        # The sound first: the sockets may be thousands, and each is closed by a task.
         await self._hub.media.close_room(self.id, event.reason)
+        for number, connection in enumerate(list(self.connections), 1):
+            connection.fail(error, CLOSE_ENDED)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     # ---------------------------------------------------------------------- presence
 
