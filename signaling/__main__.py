@@ -173,7 +173,10 @@ async def _run_worker(loaded: Config) -> None:
     from translate.worker import Worker
 
     stopping = _on_signal()
-    client = connect_redis(loaded.redis)
+    try:
+        client = connect_redis(loaded.redis)
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}.") from None
     live = Live(client)
     store = Store(client, loaded.rooms)
     worker = Worker(loaded.captions, store, live, f"{socket.gethostname()}-{os.getpid()}")

@@ -201,7 +201,7 @@ class Hub:
         try:
             await work
         except ChatroomError as error:
-            log.warning("%s", error.message)
+            self.incidents.refuse(error, "background")
         except Exception as error:
             self.incidents.report(error, "background")
 

@@ -78,12 +78,15 @@ class WorkerProcess:
         pause = self._backoff_s[0]
         while True:
             began = time.monotonic()
-            code = await self._run_once()
+            try:
+                how = _how(await self._run_once())
+            except OSError as error:  # no memory or no descriptors for a process just now
+                how = f"it could not be started: {error}"
             if time.monotonic() - began >= STEADY_S:
                 pause = self._backoff_s[0]
             log.warning(
                 "The translation worker ended (%s); it is started again in %g s.",
-                _how(code),
+                how,
                 pause,
             )
             await asyncio.sleep(pause)

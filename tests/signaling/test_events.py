@@ -379,6 +379,17 @@ async def test_counts(client: Client, server: Server) -> None:
     assert (await keeper.until("presence"))["listeners"] == 0
 
 
+async def test_who_is_on_stage_reads_without_an_audience(client: Client, server: Server) -> None:
+    host = await client.create()
+    socket = await host.socket(captions="pt")
+    store = server.context.store
+    async with asyncio.timeout(10):
+        while await store.wanted_languages(host.room) != {"pt"}:
+            await asyncio.sleep(0.05)
+    assert await store.listeners(host.room) == 0
+    await socket.close()
+
+
 async def test_talking(client: Client, server: Server) -> None:
     host = await client.create()
     socket = await host.socket()

@@ -391,6 +391,32 @@ async def test_offers_that_are_refused(
     await peer.close()
 
 
+@pytest.mark.parametrize("what", ["whip", "whep"])
+async def test_an_offer_that_takes_its_time(client: Client, server: Server, what: str) -> None:
+    host = await client.create()
+    hub = server.context.hub
+    peer = await TestPeer.open(("127.0.0.1", server.context.media.port))
+    offer = peer.offer("publish" if what == "whip" else "listen").encode()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield offer[:100]
+        async with asyncio.timeout(10):
+            while host.room not in hub.rooms:
+                await asyncio.sleep(0.01)
+        # Nobody was here for long enough.
+        await hub.forget(hub.rooms[host.room])
+        yield offer[100:]
+
+    reply = await client.session.post(
+        f"{client.url}/rooms/{host.room}/{what}", data=slowly(), headers={**host.auth, **SDP}
+    )
+    assert reply.status == 201
+    assert len(hub.rooms[host.room].sessions) == 1
+    gone = await client.session.delete(client.url + reply.headers["Location"], headers=host.auth)
+    assert gone.status == 200
+    await peer.close()
+
+
 async def test_a_token_for_another_room(client: Client) -> None:
     one, other = await client.create(), await client.create()
     reply = await client.session.post(

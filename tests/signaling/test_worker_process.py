@@ -46,6 +46,18 @@ async def test_it_is_started_again_with_pauses(tmp_path: Path) -> None:
     assert worker.pid is None
 
 
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    program = tmp_path / "worker"
+    worker = WorkerProcess(None, {}, command=(str(program),), backoff_s=(0.01, 0.04))
+    worker.start()
+    await until(lambda: worker.restarts >= 2)
+    program.write_text(f"#!/bin/sh\necho x >> {log}\n")
+    program.chmod(0o700)
+    await until(log.exists)
+    await worker.stop()
+
+
 async def test_arguments_and_environment(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = script(
