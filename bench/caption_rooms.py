@@ -25,7 +25,7 @@ GAP_S = 1.2
 """Between two clips, more than the silence that ends an utterance."""
 BEFORE_S = 0.16
 """Of it, before the clip."""
-LEAD_S = 3.0
+LEAD_S = 5.0
 """Of silence, in which a worker finds the room."""
 SETTLE_S = 2.0
 LATE_S = 20.0
