@@ -89,9 +89,15 @@ def attach(packet: bytes, extensions: Sequence[Extension]) -> bytes:
     return bytes((packet[0] | 3, count)) + lengths + parts.body + padding
 
 
-def overhead(packet: bytes, data: int) -> int:
-    """How many bytes at most `attach` adds beside an extension's `data` bytes."""
-    return 2 + (data // 254 + 2) + (data // 255 + 2)
+def room_in(packet: bytes, limit: int) -> int:
+    """How many bytes of data one extension may have so that the packet stays within `limit`
+    bytes; 0 for a packet that cannot be extended."""
+    try:
+        _parts(packet)
+    except opus.OpusError:
+        return 0
+    free = limit - len(packet)
+    return max(0, free - 2 - (free // 254 + 1) - (free // 255 + 2))
 
 
 def build(extensions: Sequence[Extension], *, more: bool = True) -> bytes:

@@ -56,8 +56,18 @@ def test_what_is_attached_is_found_and_the_frames_stay(
     assert padding.extensions_of(extended) == wanted
     assert opus.parse(extended) == opus.parse(packet)
     assert opus.parse(padding.strip(extended)) == opus.parse(packet)
-    grown = sum(padding.overhead(packet, len(one.data)) + len(one.data) for one in wanted)
-    assert len(extended) <= len(packet) + grown
+
+
+@given(packets(), extensions(), st.integers(60, 1200), st.booleans())
+def test_a_packet_stays_within_its_limit(
+    packet: bytes, theirs: Extension, limit: int, padded: bool
+) -> None:
+    if padded:
+        packet = padding.attach(packet, [theirs])
+    room = padding.room_in(packet, limit)
+    if room:
+        assert len(padding.attach(packet, [Extension(122, bytes(room))])) <= limit
+    assert padding.room_in(b"\xff", 1200) == 0
 
 
 @given(packets(), st.lists(extensions(), min_size=1, max_size=3), extensions())
