@@ -18,7 +18,9 @@ from bench.common import ROOT
 QUICK = {
     "fanout": ["--seconds", "10"],
     "room": ["--listeners", "1000,3000", "--seconds", "10"],
+    "short": ["--engines", "firefox,argos"],
     "peers": ["--seconds", "8", "--ours", "150,1000"],
+    "captions": ["--seconds", "40"],
 }
 
 

@@ -72,6 +72,21 @@ class WhipRoom:
 
 
 @dataclass
+class OurRoom(WhipRoom):
+    """Ours; who listens first becomes a participant, which counts as part of the join."""
+
+    participants: str = ""
+
+    async def subscribe(self, peer: SwarmPeer) -> None:
+        async with self.http.post(self.participants, json={"name": "Listener"}) as response:
+            token = (await response.json())["token"]
+        headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {token}"}
+        offer = peer.offer("recvonly", self.sections)
+        async with self.http.post(self.whep, data=offer, headers=headers) as response:
+            await peer.connect(await response.text())
+
+
+@dataclass
 class JanusRoom:
     """A VideoRoom; its subscribers get Janus's offer and answer it."""
 
@@ -156,9 +171,11 @@ async def ours(http: aiohttp.ClientSession, limit: int) -> AsyncIterator[Room]:
         draft = {"title": "Peers", "languages": ["en"]}
         async with http.post(f"{url}/api/rooms", json=draft) as response:
             room = await response.json()
-        path = f"{url}/rooms/{room['room']['room']}"
+        name = room["room"]["room"]
+        path = f"{url}/rooms/{name}"
         headers = {"Authorization": f"Bearer {room['token']}"}
-        yield WhipRoom(http, pid, f"{path}/whip", f"{path}/whep", 3, headers)
+        participants = f"{url}/api/rooms/{name}/participants"
+        yield OurRoom(http, pid, f"{path}/whip", f"{path}/whep", 3, headers, participants)
 
 
 @contextlib.asynccontextmanager

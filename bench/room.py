@@ -10,17 +10,37 @@ server's figure includes it.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import tempfile
+import threading
+import urllib.request
 
 from bench.common import IMAGES, machine, server, swarm, table
+from chatroom.protocol import Caption
+from chatroom.redis_settings import RedisSettings
+from chatroom.store import Store, connect_redis
+from signaling.swarm_readers import stamp
+
+LANGUAGES = ("en", "es", "zh")
+UPDATES_PER_S = 2
+MAX_READERS = 10_000
 
 
-def measure(listeners: int, seconds: float, rate: float, speakers: int) -> dict[str, object]:
-    """One row: a fresh server, `listeners` joined at `rate` a second, then `seconds` of sound."""
-    with server(server_worker="false", media_max_peers=listeners + 100) as (url, _):
-        report = swarm(
-            url, listeners=listeners, speakers=speakers, rate=rate, duration=seconds, sample=100
-        )
+def measure(args: argparse.Namespace, listeners: int) -> dict[str, object]:
+    """One row: a fresh server, the listeners joined, then sound (and captions)."""
+    options = {"rate": args.rate, "duration": args.seconds, "speakers": args.speakers}
+    options |= {"listeners": listeners, "sample": 100}
+    with tempfile.TemporaryDirectory(prefix="chatroom-bench-") as data:
+        settings = {"server_worker": "false", "media_max_peers": listeners + 100}
+        settings |= {"server_max_sockets": MAX_READERS + 100, "redis_data": data}
+        with server(**settings) as (url, _):
+            if args.captions is None:
+                report = swarm(url, **options)
+            else:
+                options |= {"websockets": min(listeners, MAX_READERS)}
+                options |= {"captions": ",".join(LANGUAGES)}
+                report = with_captions(url, data, options)
     return {
         "listeners": report["listeners"],
         "packing_ms": report["packing_ms"],
@@ -34,8 +54,51 @@ def measure(listeners: int, seconds: float, rate: float, speakers: int) -> dict[
         "kb_per_listener": report.get("server_kb_per_listener"),
         "ms_cpu_per_join": report.get("server_ms_cpu_per_join"),
         "joins_per_s": report["joins_per_s"],
-        "caption_ms_p99": None,
+        "caption_ms_p50": report.get("caption_ms_p50"),
+        "caption_ms_p99": report.get("caption_ms_p99"),
     }
+
+
+def with_captions(url: str, data: str, options: dict[str, object]) -> dict[str, object]:
+    """A swarm in a room into which captions are posted as a worker does, through Redis."""
+    draft = json.dumps({"title": "Bench", "languages": ["en"]}).encode()
+    request = urllib.request.Request(
+        f"{url}/api/rooms", draft, headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as response:
+        created = json.load(response)
+    room = created["room"]["room"]
+    stop = threading.Event()
+    poster = threading.Thread(target=lambda: asyncio.run(post_captions(data, room, stop)))
+    poster.start()
+    try:
+        return swarm(url, room=room, token=created["token"], **options)
+    finally:
+        stop.set()
+        poster.join()
+
+
+async def post_captions(data: str, room: str, stop: threading.Event) -> None:
+    """Two updates a second of somebody who never stops talking, in every language."""
+    store = Store(connect_redis(RedisSettings(url=f"unix://{data}/redis.sock")))
+    revision = 0
+    while not stop.is_set():
+        await asyncio.sleep(1 / UPDATES_PER_S)
+        revision += 1
+        text = f"{stamp()} and some more words, as many as a sentence has that somebody says"
+        caption = Caption(
+            utterance=f"bench-{revision // 8}",
+            participant="bench",
+            name="Bench",
+            revision=revision,
+            final=revision % 8 == 7,
+            language="en",
+            text=text,
+            start_ms=500 * revision,
+            end_ms=500 * revision + 400,
+            translations=dict.fromkeys(LANGUAGES[1:], text),
+        )
+        await store.post_caption(room, caption)
 
 
 def _per_listener(report: dict[str, object]) -> float | None:
@@ -73,12 +136,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of sound, for each size")
     parser.add_argument("--rate", type=float, default=150.0, help="joins per second")
     parser.add_argument("--speakers", type=int, default=1)
+    parser.add_argument(
+        "--captions",
+        choices=["websocket"],
+        help=f"captions too: {UPDATES_PER_S} updates a second in {len(LANGUAGES)} languages, to "
+        f"a WebSocket for each listener, up to {MAX_READERS}",
+    )
     parser.add_argument("--plot", action="store_true", help="write docs/img/room.svg")
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
     args = parser.parse_args()
     rows = []
     for size in args.listeners.split(","):
-        rows.append(measure(int(size), args.seconds, args.rate, args.speakers))
+        rows.append(measure(args, int(size)))
         print(table(rows[-1:]), flush=True)
     print("\n" + table(rows))
     if args.plot:

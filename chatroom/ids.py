@@ -12,7 +12,15 @@ _ROOM_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    letters = ""
+    while len(letters) < length:
+        # Bytes that would favour the first letters are left out.
+        letters += "".join(
+            _ALPHABET[byte % len(_ALPHABET)]
+            for byte in secrets.token_bytes(2 * length)
+            if byte < 256 - 256 % len(_ALPHABET)
+        )
+    return letters[:length]
 
 
 def new_room_id() -> str:

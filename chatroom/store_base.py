@@ -71,6 +71,9 @@ class StoreBase:
 
     @asynccontextmanager
     async def _reachable(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling()
         try:
             async with asyncio.timeout(self.timeout_s):
                 yield
@@ -78,6 +81,10 @@ class StoreBase:
             raise Unavailable(
                 f"The store does not answer ({type(error).__name__}).", retry_after_s=2
             ) from error
+        # The client writes inside asyncio.wait_for, which in Python 3.11 loses a cancellation
+        # that comes in the turn in which the writing ends: a task would never stop.
+        if task.cancelling() > cancelling:
+            raise asyncio.CancelledError
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
         """Run `<name>.lua`, loading it into the server where it is not known yet."""

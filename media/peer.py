@@ -19,7 +19,6 @@ from aiortc.rtcdtlstransport import (
     SRTP_PROFILES,
     X509_DIGEST_ALGORITHMS,
     RTCCertificate,
-    certificate_digest,
 )
 from OpenSSL import SSL
 
@@ -35,6 +34,11 @@ Fingerprint = tuple[str, str]
 HANDSHAKE_TIMEOUT_S = 15.0
 MTU = 1200
 """Bytes of UDP payload that a flight of the handshake is cut to."""
+MAX_HANDSHAKE_DATAGRAMS = 200
+"""What a peer may send until it is connected: some ten times a handshake in small pieces over a
+bad line. Who has a session may still not keep OpenSSL busy with it."""
+
+_READ = 16384
 
 _LABEL = b"EXTRACTOR-dtls_srtp"
 _PEER_CLOSED = "the peer closed the connection"
@@ -85,6 +89,7 @@ class Peer:
 
     __slots__ = (
         "_certificate",
+        "_datagrams",
         "_deadline",
         "_fingerprints",
         "_handle",
@@ -123,6 +128,7 @@ class Peer:
         self._tail: Tail | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._datagrams = 0
         self.state: Literal["new", "connecting", "connected", "closed"] = "new"
 
     def start(self) -> None:
@@ -132,17 +138,23 @@ class Peer:
             return
         self.state = "connecting"
         self._deadline = asyncio.get_running_loop().time() + self._handshake_timeout_s
-        self._ssl = SSL.Connection(self._certificate.context)
-        self._ssl.set_ciphertext_mtu(MTU)
-        if self._role == "server":
-            self._ssl.set_accept_state()
+        if self._role == "client":
+            self._open().set_connect_state()
+            self._advance()
         else:
-            self._ssl.set_connect_state()
-        self._advance()
+            # A server says nothing before it is asked, and needs no OpenSSL until then.
+            self._arm()
 
     def datagram_received(self, data: bytes) -> None:
         """Take one datagram of DTLS records; starts the session when it is new."""
         self.start()
+        if self.state == "connecting":
+            self._datagrams += 1
+            if self._datagrams > MAX_HANDSHAKE_DATAGRAMS:
+                self._end("too many datagrams in the handshake")
+                return
+            if self._ssl is None:
+                self._open().set_accept_state()
         if self._ssl is not None and data:
             self._ssl.bio_write(data)
             self._advance()
@@ -158,6 +170,11 @@ class Peer:
 
     # ------------------------------------------------------------------------------ inside
 
+    def _open(self) -> SSL.Connection:
+        self._ssl = SSL.Connection(self._certificate.context)
+        self._ssl.set_ciphertext_mtu(MTU)
+        return self._ssl
+
     def _advance(self) -> None:
         """Let OpenSSL work on what has come, and send what it has to say."""
         ended = ""
@@ -165,7 +182,7 @@ class Peer:
             if self.state == "connecting" and self._ssl is not None:
                 self._ssl.do_handshake()
                 ended = self._connected(self._ssl)
-            while self._ssl is not None and not ended:
+            while self._ssl is not None and self._tail is None and not ended:
                 self._ssl.recv(2048)  # data channels are not ours
         except SSL.WantReadError:
             pass
@@ -173,22 +190,23 @@ class Peer:
             ended = _PEER_CLOSED
         except SSL.Error as error:
             ended = f"DTLS failed: {_describe(error)}"
-        self._flush()
-        if ended:
-            self._end(ended)
-            return
         if self._tail is not None:
             self._ssl = None
             self._fingerprints = ()
+        else:
+            self._flush()
+        if ended:
+            self._end(ended)
+            return
         self._arm()
 
     def _connected(self, ssl: SSL.Connection) -> str:
         """After the handshake: who is it, and which keys. What is wrong, or nothing."""
-        certificate = ssl.get_peer_certificate(as_cryptography=True)
+        certificate = ssl.get_peer_certificate()
         algorithm = strongest(self._fingerprints)
         if certificate is None or algorithm is None:
             return "the peer's certificate cannot be checked"
-        digest = certificate_digest(certificate, algorithm)
+        digest = certificate.digest(algorithm.replace("-", "")).decode()
         if all((algorithm, digest) != (a.lower(), v.upper()) for a, v in self._fingerprints):
             return "the peer's certificate does not match the fingerprint in its offer"
         profile = _PROFILES.get(ssl.get_selected_srtp_profile())
@@ -214,7 +232,9 @@ class Peer:
         written = b""
         try:
             while self._ssl is not None:
-                written += self._ssl.bio_read(16384)
+                written += self._ssl.bio_read(_READ)
+                if len(written) % _READ:
+                    break
         except SSL.WantReadError:
             pass
         for datagram in pack_records(written):
@@ -224,9 +244,7 @@ class Peer:
     def _arm(self) -> None:
         """One timer: OpenSSL's retransmission, or the end of the handshake's time."""
         self._disarm()
-        if self._ssl is None:
-            return
-        wait: float | None = self._ssl.DTLSv1_get_timeout()
+        wait: float | None = self._ssl.DTLSv1_get_timeout() if self._ssl is not None else None
         loop = asyncio.get_running_loop()
         if self.state == "connecting":
             left = self._deadline - loop.time()
@@ -235,10 +253,10 @@ class Peer:
             self._timer = loop.call_later(max(wait, 0), self._time_is_up)
 
     def _time_is_up(self) -> None:
-        if self._ssl is None:
-            return
         if self.state == "connecting" and asyncio.get_running_loop().time() >= self._deadline:
             self._end(f"no DTLS handshake in {self._handshake_timeout_s:g} s")
+            return
+        if self._ssl is None:
             return
         try:
             self._ssl.DTLSv1_handle_timeout()

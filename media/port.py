@@ -24,6 +24,7 @@ from media.peer import Certificate, Peer
 from media.plane import Address, IceCredentials, PeerHandle, Plane
 from media.planes import open_plane
 from media.router import Guard, Router
+from media.sdp_shapes import read_offer
 from media.settings import MediaSettings
 from media.slots import Tuning
 from media.ticker import Ticker
@@ -92,6 +93,8 @@ class MediaPort:
         self._rooms: dict[str, _Room] = {}
         self._sessions: dict[str, _Session] = {}
         self._by_handle: dict[PeerHandle, _Session] = {}
+        self._connecting = 0
+        """Sessions that are not connected yet."""
         self._closed = False
         plane.set_listener(self)
 
@@ -120,7 +123,7 @@ class MediaPort:
     async def publish(self, room: str, participant: str, offer: str) -> MediaSession:
         """WHIP: answer the offer. An earlier publishing session of the participant is replaced.
         Raises BadOffer, NoOpus, RoomFull."""
-        parsed = sdp.parse_offer(offer, kind="publish", max_sections=1)
+        parsed = read_offer(offer, kind="publish", max_sections=1)
         for session in list(self._room(room).sessions.values()):
             public = session.public
             if public.kind == "publish" and public.participant == participant:
@@ -138,7 +141,7 @@ class MediaPort:
     ) -> MediaSession:
         """WHEP: answer the offer. `news`: see `set_captions`. Raises BadOffer, NoOpus,
         RoomFull."""
-        parsed = sdp.parse_offer(offer, kind="listen", max_sections=self._settings.slots)
+        parsed = read_offer(offer, kind="listen", max_sections=self._settings.slots)
         stage = self._room(room).stage
         if (participant in stage) != on_stage:
             self.set_stage(room, stage ^ {participant})
@@ -238,6 +241,7 @@ class MediaPort:
             "plane": self._plane.name,
             "rooms": len(routers),
             "sessions": len(self._sessions),
+            "connecting": self._connecting,
             "publishers": sum(router.publishers for router in routers),
             "audience": sum(router.audience for router in routers),
             "stage": sum(router.listeners - router.audience for router in routers),
@@ -306,6 +310,9 @@ class MediaPort:
     ) -> MediaSession:
         if len(self._sessions) >= self._settings.max_peers:
             raise RoomFull("This server takes no more connections now.", retry_after_s=10.0)
+        # Speakers are few, and let in: without them there is nothing to hear.
+        if kind == "listen" and self._connecting >= self._settings.max_connecting:
+            raise RoomFull("Very many people are connecting just now.", retry_after_s=2.0)
         room = self._room(room_name)
         if room.router is None:
             room.router = Router(
@@ -362,6 +369,7 @@ class MediaPort:
             news=news,
         )
         self._sessions[session_id] = self._by_handle[handle] = session
+        self._connecting += 1
         room.sessions[session_id] = session
         return session.public
 
@@ -369,6 +377,7 @@ class MediaPort:
         """DTLS is done and the plane has the keys."""
         session.timer.cancel()
         session.connected = True
+        self._connecting -= 1
         public, router = session.public, session.room.router
         assert router is not None
         now = self._loop.time()
@@ -401,6 +410,7 @@ class MediaPort:
         if self._sessions.pop(public.id, None) is None:
             return
         del self._by_handle[session.handle]
+        self._connecting -= not session.connected
         room.sessions.pop(public.id, None)
         session.timer.cancel()
         if room.router is not None:

@@ -16,6 +16,8 @@ from media.slots import Frame, Slot, SpeakerSelector, Tuning
 
 HISTORY_PACKETS = 64
 MAX_RESENDS = 3
+PAUSED_S = 0.45
+"""A speaker's browser that does not transmit silence sends a packet every 0.4 s all the same."""
 
 
 class Lane:
@@ -179,11 +181,12 @@ class Program:
 
     @property
     def waits(self) -> float:
-        """How long a packet may be on its way through here, in seconds; 0 while nobody is
-        heard."""
+        """How long the next packet of those who are heard may take, in seconds; 0 while nobody
+        is heard."""
         if all(source is None for source in self.selector.sources):
             return 0.0
-        return max(lane.packer.packing for lane in self.lanes) / opus.SAMPLE_RATE + WAIT_S
+        packing_s = max(lane.packer.packing for lane in self.lanes) / opus.SAMPLE_RATE
+        return max(packing_s + WAIT_S, PAUSED_S)
 
     @property
     def ssrcs(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ up to a limit, and all others refused with port 0; one BUNDLE, RTP and RTCP on o
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -306,7 +307,7 @@ def make_answer(
             f"m=audio {default[1]} {section.protocol} {section.payload_type}",
             f"c={_connection(default[0])}",
             *_transport(offer, credentials, fingerprints),
-            *(_candidates(candidates) if section.index == first else ()),
+            *(_candidates(tuple(candidates)) if section.index == first else ()),
             *_sound(offer.kind, section, taken),
             f"a=ptime:{ptime_ms}",
             f"a=maxptime:{maxptime_ms}",
@@ -353,11 +354,13 @@ def _sound(kind: Kind, section: OfferSection, taken: AnswerSection) -> list[str]
     return lines
 
 
+@functools.lru_cache(maxsize=64)
 def _connection(host: str) -> str:
     return f"IN IP{ipaddress.ip_address(host).version} {host}"
 
 
-def _candidates(addresses: Sequence[Address]) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def _candidates(addresses: tuple[Address, ...]) -> tuple[str, ...]:
     """Host candidates in the order given, but those that few can reach (loopback, link-local)
     after the others (RFC 8445, section 5.1.2)."""
 
@@ -369,7 +372,7 @@ def _candidates(addresses: Sequence[Address]) -> list[str]:
     for rank, (host, port) in enumerate(sorted(addresses, key=narrow)):
         priority = _HOST_PREFERENCE << 24 | (0xFFFF - rank) << 8 | 0xFF
         lines.append(f"a=candidate:{rank + 1} 1 udp {priority} {host} {port} typ host")
-    return [*lines, "a=end-of-candidates"]
+    return (*lines, "a=end-of-candidates")
 
 
 # ------------------------------------------------------------------------------- fragments
@@ -405,6 +408,6 @@ def make_fragment(
         *mid,
         f"a=ice-ufrag:{credentials.local_ufrag}",
         f"a=ice-pwd:{credentials.local_password}",
-        *_candidates(candidates),
+        *_candidates(tuple(candidates)),
     ]
     return "\r\n".join(lines) + "\r\n"

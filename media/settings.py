@@ -40,6 +40,13 @@ class MediaSettings:
         minimum=1,
         maximum=1_000_000,
     )
+    max_connecting: int = setting(
+        2_000,
+        "Listeners that are connecting (ICE, DTLS) at the same time; more are told to try again "
+        "in a moment. Each holds some 80 KB until it is connected.",
+        minimum=1,
+        maximum=1_000_000,
+    )
     pack_60_from: int = setting(
         60,
         "Listeners in a room's audience from which sound is sent in packets of 60 ms instead of "

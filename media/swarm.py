@@ -390,8 +390,8 @@ class TestSpeech:
 
 
 def filler(header: bytes, size: int) -> bytes:
-    """Bytes that only the right header gives."""
-    return hashlib.shake_128(header).digest(size)
+    """Bytes that only the right header and the right size give."""
+    return hashlib.shake_128(header + size.to_bytes(2, "big")).digest(size)
 
 
 @dataclass(frozen=True)

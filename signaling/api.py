@@ -35,7 +35,15 @@ from chatroom.protocol import (
 from chatroom.roles import Role
 from chatroom.room import admit, info, role_of
 from signaling.commands import execute_over_http, history
-from signaling.context import json_body, limit_commands, limit_rooms, of, participant
+from signaling.context import (
+    Context,
+    json_body,
+    limit_commands,
+    limit_joins,
+    limit_rooms,
+    of,
+    participant,
+)
 from signaling.events import missed_events, websocket
 from signaling.languages import encode as encode_languages
 from signaling.languages import languages
@@ -124,9 +132,13 @@ async def create_room(request: web.Request) -> web.Response:
 
 
 async def get_room(request: web.Request) -> web.Response:
-    store = of(request).store
-    room = await store.load_room(request.match_info["room"])
-    return json_response(info(room, await store.listeners(room.room)))
+    context, id_ = of(request), request.match_info["room"]
+    # Looking does not make this node follow the room.
+    here = context.hub.rooms.get(id_)
+    if here is not None:
+        return json_response(info(await here.current(), here.listeners))
+    room = await context.store.load_room(id_)
+    return json_response(info(room, await context.store.listeners(id_)))
 
 
 async def join(request: web.Request) -> web.Response:
@@ -134,13 +146,17 @@ async def join(request: web.Request) -> web.Response:
     context = of(request)
     draft = await json_body(request, JoinDraft)
     name = line(draft.name, "name")
-    room = await context.store.load_room(request.match_info["room"])
+    limit_joins(request)
+    # Whoever joins is about to listen or to read here: the room is followed from now on, and a
+    # thousand who come together cost one look at the store.
+    here = await context.hub.open(request.match_info["room"])
+    room = await here.current()
     who, now = new_participant_id(), time.time()
     # A new id was never removed; this is about the room's end.
     admit(room, who)
     claims = Claims(room.room, who, name, Role.LISTENER, draft.speaks)
     joined = Joined(
-        room=info(room, await context.store.listeners(room.room)),
+        room=info(room, here.listeners),
         participant=who,
         token=context.tokens.issue(claims, now),
         role=role_of(room, who).value,
@@ -184,12 +200,12 @@ async def get_events(request: web.Request) -> web.Response:
     after = _query(request, "after", Cursor, "the cursor of an answer before")
     missed = await missed_events(context, room.id, after)
     latest = await context.store.latest_cursor(room.id) if missed is None else (after or "")
-    await room.refresh()
+    await room.current()
     room.admit(claims.participant)
     context.hub.polled(room, claims.participant, captions)
     reader = _reader(room, claims, captions)
     if missed is None:
-        told = [Envelope(m=event) for event in await _state(request, room, reader)]
+        told = [Envelope(m=event) for event in await _state(context, room, reader, latest)]
         return json_response(MissedEvents(cursor=latest, events=told, resumed=False))
     seen = ((cursor, seen_by(event, reader)) for cursor, event in missed)
     told = [Envelope(m=event, id=cursor) for cursor, event in seen if event is not None]
@@ -197,9 +213,8 @@ async def get_events(request: web.Request) -> web.Response:
     return json_response(MissedEvents(cursor=cursor, events=told, resumed=True))
 
 
-async def _state(request: web.Request, room: RoomHub, reader: _HttpReader) -> list[Event]:
-    """The state now, as events."""
-    context = of(request)
+async def _state(context: Context, room: RoomHub, reader: _HttpReader, cursor: str) -> list[Event]:
+    """The state now, as events, and the latest captions up to the cursor."""
     now = room.room
     events: list[Event] = [
         StageChanged(now.stage),
@@ -209,7 +224,7 @@ async def _state(request: web.Request, room: RoomHub, reader: _HttpReader) -> li
         CaptionsStatusChanged(context.hub.status),
     ]
     seen = [event for event in (seen_by(event, reader) for event in events) if event is not None]
-    return [*seen, *map(CaptionPosted, await history(context.hub, room, reader.captions))]
+    return [*seen, *map(CaptionPosted, await history(context.hub, room, reader.captions, cursor))]
 
 
 async def get_languages(request: web.Request) -> web.Response:

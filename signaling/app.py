@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import secrets
@@ -11,12 +12,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from aiohttp import web
-from media.port import MediaPort
 
 from chatroom.live import Live
 from chatroom.redis_server import EmbeddedRedis
 from chatroom.store import Store, connect_redis
-from signaling import api, pages, whip
+from media.port import MediaPort
+from signaling import api, descriptors, pages, whip
 from signaling.config import Config, ConfigError
 from signaling.context import CONTEXT, Context, security_headers
 from signaling.hub import Hub
@@ -31,6 +32,8 @@ from signaling.worker_process import WorkerProcess
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 3.0
+_BACKLOG = 4096
+"""Connections that may wait to be accepted: a link in a chat brings thousands in a second."""
 
 
 class Server:
@@ -52,7 +55,8 @@ class Server:
             self._stack = stack.pop_all()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings = self.config.server
+        wanted = self.config.server
+        settings = dataclasses.replace(wanted, max_sockets=descriptors.provide(wanted.max_sockets))
         proxies, links = _parsed(self.config)
 
         url = self.config.redis.url
@@ -83,11 +87,14 @@ class Server:
         )
         # Ends the connections that are open; sockets are told before (`on_shutdown`).
         runner = web.AppRunner(
-            make_app(self.context), access_log=None, shutdown_timeout=_SHUTDOWN_S
+            make_app(self.context),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_S,
+            keepalive_timeout=settings.keep_alive_s,
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG).start()
         self._runner = runner
 
         if settings.worker:

@@ -27,7 +27,7 @@ from signaling.languages import readable
 from signaling.problems import retry_after_of
 from signaling.room_hub import RoomHub
 from signaling.tokens import Claims
-from signaling.views import Reader, reduce_caption, reduce_hands
+from signaling.views import Reader, reduce_hands
 
 HISTORY = 50
 """Final captions told to who begins to read."""
@@ -85,10 +85,13 @@ async def execute_over_http(
     return replies
 
 
-async def history(hub: Hub, room: RoomHub, language: str | None) -> list[Caption]:
-    """The latest finals for a reader, oldest first."""
-    captions = await hub.store.captions(room.id, HISTORY)
-    return [reduce_caption(caption, language) for caption in captions]
+async def history(
+    hub: Hub, room: RoomHub, language: str | None, cursor: str | None = None
+) -> list[Caption]:
+    """The latest finals for a reader, oldest first. `cursor` is the newest stored event's, where
+    it is known already."""
+    newest = cursor if cursor is not None else await hub.store.latest_cursor(room.id)
+    return await room.history(newest, language, HISTORY)
 
 
 def language_warning(hub: Hub, room: RoomHub, language: str | None, of: str) -> ErrorReply | None:
@@ -124,7 +127,7 @@ async def welcome(
         hands_total=hands.total,
         invited=hand is not None and hand.invited,
         talking=list(room.talking),
-        history=[] if resumed else await history(hub, room, captions),
+        history=[] if resumed else await history(hub, room, captions, cursor),
         captions_status=hub.status,
         now_ms=clock_ms(now, time.time()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from chatroom.roles import Role
 from chatroom.room import role_of
 from chatroom.store import Store
 from signaling.hub import Hub
-from signaling.limits import Buckets, Network, client_address
+from signaling.limits import Buckets, Network, client_address, is_loopback
 from signaling.media_bridge import MediaBridge
 from signaling.problems import Incidents, UnsupportedMediaType
 from signaling.room_hub import RoomHub
@@ -47,11 +48,13 @@ class Context:
     started: float = field(default_factory=time.monotonic)
     sockets: int = 0
     rooms_created: Buckets = field(init=False)
+    joins: Buckets = field(init=False)
     commands: Buckets = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
         self.rooms_created = Buckets(settings.rooms_per_minute / 60.0, settings.rooms_at_once)
+        self.joins = Buckets(settings.joins_per_second, settings.joins_at_once)
         self.commands = Buckets(settings.commands_per_second, settings.commands_at_once)
 
 
@@ -95,12 +98,25 @@ async def json_body(request: web.Request, kind: type[T]) -> T:
 def limit_rooms(request: web.Request) -> None:
     """Raises TooManyRequests when an address creates rooms too quickly."""
     context = of(request)
-    address = client_address(
-        request.remote or "", request.headers.get("X-Forwarded-For"), context.proxies
-    )
-    wait = context.rooms_created.take(address, time.monotonic())
+    wait = context.rooms_created.take(_address(request), time.monotonic())
     if wait:
         raise TooManyRequests("Too many rooms from your address.", retry_after_s=wait)
+
+
+def limit_joins(request: web.Request) -> None:
+    """Raises TooManyRequests when an address brings participants or sessions too quickly."""
+    address = _address(request)
+    if is_loopback(address):
+        return
+    wait = of(request).joins.take(address, time.monotonic())
+    if wait:
+        raise TooManyRequests("Too many people join from your address.", retry_after_s=wait)
+
+
+def _address(request: web.Request) -> str:
+    return client_address(
+        request.remote or "", request.headers.get("X-Forwarded-For"), of(request).proxies
+    )
 
 
 def limit_commands(context: Context, claims: Claims) -> None:
@@ -135,20 +151,26 @@ _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 def security_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every answer: nothing from elsewhere, nothing inline, no guessing of types."""
-    sockets = ""
-    if _HOST.fullmatch(request.host):
-        # 'self' covers ws: in newer browsers only.
-        sockets = f" ws://{request.host} wss://{request.host}"
     headers = response.headers
-    headers.setdefault(
-        "Content-Security-Policy",
-        f"default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data:; "
-        "media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'",
+    for name, value in _security_headers(request.host):
+        headers.setdefault(name, value)
+
+
+@functools.lru_cache(maxsize=64)
+def _security_headers(host: str) -> tuple[tuple[str, str], ...]:
+    sockets = ""
+    if _HOST.fullmatch(host):
+        # 'self' covers ws: in newer browsers only.
+        sockets = f" ws://{host} wss://{host}"
+    return (
+        (
+            "Content-Security-Policy",
+            f"default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data:; "
+            "media-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+            "frame-ancestors 'none'",
+        ),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Permissions-Policy", "microphone=(self), camera=(), geolocation=(), payment=()"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
     )
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault(
-        "Permissions-Policy", "microphone=(self), camera=(), geolocation=(), payment=()"
-    )
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")

@@ -100,6 +100,7 @@ class Hub:
         # The cursor before the state: what falls between is told twice rather than not at all.
         cursor = await self.store.latest_cursor(room_id)
         room = RoomHub(self, await self.store.load_room(room_id), cursor)
+        room.listeners = await self.store.listeners(room_id)
         if room.room.ended:
             return room  # nothing happens there any more
         self._subscriptions[room_id] = await self.live.subscribe(

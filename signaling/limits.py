@@ -82,6 +82,11 @@ def client_address(remote: str, forwarded_for: str | None, trusted: Sequence[Net
     return str(address)
 
 
+def is_loopback(address: str) -> bool:
+    """Whether `client_address` gave this machine itself."""
+    return address.startswith("127.") or address in ("::/64", "::1")
+
+
 def networks(texts: Sequence[str]) -> list[Network]:
     """Parse addresses and networks; raises ValueError with the text that is neither."""
     return [ipaddress.ip_network(text, strict=False) for text in texts]

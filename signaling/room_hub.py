@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from chatroom.errors import ChatroomError, CursorTooOld, RoomNotFound
 from chatroom.protocol import (
+    Caption,
     ErrorReply,
     Event,
     HandsChanged,
@@ -39,7 +40,7 @@ from signaling.connection import (
     CLOSE_UNAVAILABLE,
     Connection,
 )
-from signaling.views import Fanout, cursor_key
+from signaling.views import Fanout, cursor_key, reduce_caption
 
 if TYPE_CHECKING:
     from signaling.hub import Hub
@@ -49,6 +50,11 @@ log = logging.getLogger(__name__)
 _CHANGES_ROOM = (StageChanged, HandsChanged, Invited, InvitationAnswered, Removed, RoomOver)
 _MAX_QUEUE = 10_000
 _PAGE = 1000
+MAX_AGE_S = 2.0
+"""How old the state may be that somebody is let in by. Events keep it newer; this is for those
+that were lost without anybody noticing."""
+_MAX_VIEWS = 100
+"""Languages that the latest captions are kept ready in."""
 _AT_ONCE = 100
 """Sockets written to in one turn of the loop; some 10 µs each."""
 
@@ -90,6 +96,10 @@ class RoomHub:
         self._muted: dict[str, bool] = {}
         self._queue: asyncio.Queue[tuple[str | None, Event] | None] = asyncio.Queue(_MAX_QUEUE)
         self._lock = asyncio.Lock()
+        self._read_at = time.monotonic()
+        self._reading: asyncio.Task[Room] | None = None
+        self._captions: tuple[str, list[Caption]] = ("", [])
+        self._reduced: dict[str | None, list[Caption]] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -171,7 +181,9 @@ class RoomHub:
     async def refresh(self) -> Room:
         """Read the room again and let media and sockets follow. Raises RoomNotFound."""
         async with self._lock:
+            asked = time.monotonic()
             before, self.room = self.room, await self._hub.store.load_room(self.id)
+            self._read_at = asked
             if self.room != before:
                 self._tell_media()
             if _roles(self.room) != _roles(before):
@@ -180,6 +192,33 @@ class RoomHub:
                     if connection.set_role(role):
                         connection.reply(RoleChanged(role.value))
             return self.room
+
+    async def current(self) -> Room:
+        """The room as it is known here, which costs nothing: read again only where it was not
+        for `MAX_AGE_S`, and then once for all who ask. Raises RoomNotFound and Unavailable."""
+        if time.monotonic() - self._read_at > MAX_AGE_S:
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self.refresh())
+                # Looked at, in case everybody who waited has gone.
+                self._reading.add_done_callback(lambda read: read.cancelled() or read.exception())
+            await asyncio.shield(self._reading)
+        return self.room
+
+    async def history(self, cursor: str, language: str | None, count: int) -> list[Caption]:
+        """The latest finals as a reader of the language sees them, oldest first. `cursor` is the
+        newest stored event's: they are read once for each, however many come to read."""
+        if cursor != self._captions[0]:
+            async with self._lock:
+                if cursor != self._captions[0]:
+                    captions = await self._hub.store.captions(self.id, count)
+                    self._captions, self._reduced = (cursor, captions), {}
+        reduced = self._reduced.get(language)
+        if reduced is None:
+            if len(self._reduced) >= _MAX_VIEWS:
+                self._reduced.clear()
+            reduced = [reduce_caption(caption, language) for caption in self._captions[1]]
+            self._reduced[language] = reduced
+        return reduced
 
     def _tell_media(self) -> None:
         """Who is on stage and who is muted, at the media port; publishing sessions of people who
@@ -320,6 +359,8 @@ class RoomHub:
     async def close(self, going_away: bool) -> None:
         """Stop following the room; with `going_away` tell the sockets that the server ends."""
         self._closing = True
+        if self._reading is not None:
+            self._reading.cancel()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -49,6 +49,19 @@ class ServerSettings:
     rooms_at_once: int = setting(
         10, "Rooms that one address may create in one go before the rate counts.", minimum=1
     )
+    joins_per_second: float = setting(
+        50.0,
+        "New participants and new sound sessions of one address, together, as a rate; two for "
+        "each listener. Loopback, where a proxy may be, is not limited.",
+        unit="1/s",
+        minimum=0.1,
+    )
+    joins_at_once: int = setting(
+        2000,
+        "New participants and sound sessions of one address in one go before the rate counts: a "
+        "whole lecture hall may be behind one.",
+        minimum=1,
+    )
     commands_per_second: float = setting(
         5.0, "Commands of one participant, as a rate.", unit="1/s", minimum=0.1
     )
@@ -56,7 +69,18 @@ class ServerSettings:
         20, "Commands of one participant in one go before the rate counts.", minimum=1
     )
     max_sockets: int = setting(
-        10_000, "WebSockets open at once; each holds a file descriptor.", minimum=1
+        10_000,
+        "WebSockets open at once; each holds a file descriptor. Where the system allows the "
+        "process fewer, fewer are taken, and the log says so at the start.",
+        minimum=1,
+    )
+    keep_alive_s: float = setting(
+        20.0,
+        "How long an idle HTTP connection is kept for the next request. Each holds a file "
+        "descriptor: with 300 listeners a second, 20 s are 6,000.",
+        unit="s",
+        minimum=1,
+        maximum=3600,
     )
     max_body_kib: int = setting(
         64, "Largest body of an HTTP request.", unit="KiB", minimum=16, maximum=4096

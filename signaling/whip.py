@@ -19,7 +19,7 @@ from chatroom.errors import BadOffer, Forbidden, TooLarge
 from chatroom.roles import Action, may
 from chatroom.room import member_of
 from media.events import MediaSession
-from signaling.context import Context, claims_of, of, participant, role_now
+from signaling.context import Context, claims_of, limit_joins, of, participant, role_now
 from signaling.problems import (
     PreconditionFailed,
     PreconditionRequired,
@@ -97,6 +97,9 @@ async def listen(request: web.Request) -> web.Response:
     context = of(request)
     room, claims = await _enter(request)
     offer = await _offer(request)
+    await room.current()
+    # Somebody removed while their offer came in must not be left with a session.
+    room.admit(claims.participant)
     on_stage = member_of(room.room, claims.participant) is not None
     session = await context.media.listen(room.id, claims.participant, offer, on_stage=on_stage)
     _remember(room, session, offer)
@@ -148,6 +151,7 @@ async def _enter(request: web.Request) -> tuple[RoomHub, Claims]:
     claims = claims_of(request)
     if request.content_type != SDP:
         raise UnsupportedMediaType(f"The body has to be {SDP}.")
+    limit_joins(request)
     room, claims = await participant(request)
     room.admit(claims.participant)
     return room, claims

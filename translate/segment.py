@@ -26,7 +26,7 @@ WINDOW_MS = WINDOW * 1000 // RATE
 
 _CANDIDATE_SILENCE = 7
 """Windows without voice after which a candidate was nothing."""
-_PAUSE = 5
+_PAUSE = 7
 """Windows of silence in which the utterance may well have ended."""
 _LONG = 2 / 3
 """From this share of the longest utterance on, half the silence ends it."""

@@ -1,6 +1,7 @@
 """Translation as the captions see it: one face over all engines.
 
-A pair goes the direct way with the first engine of the order that has it, else through English.
+A line that `translate.phrases` holds needs no engine. For others a pair goes the direct way with
+the first engine of the order that has it, else through English.
 Blocking engines run in a thread of their own each, so that a slow one holds up no other.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 from chatroom.errors import ChatroomError, LanguageUnavailable, TranslationRejected
-from translate import language
+from translate import language, phrases
 from translate.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ ENGINES = ("firefox", "argos", "llm")
 PIVOT = "en"
 LOOK_EVERY_S = 2.0
 _CACHED_LENGTH = 200
+_PHRASES_LENGTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Translation:
 
     text: str
     engine: str = ""
-    """Which engine made it; two joined by "+" where it went through English, empty where
-    nothing had to be translated."""
+    """Which engine made it; two joined by "+" where it went through English, "phrases" where it
+    came from the table, empty where nothing had to be translated."""
     error: str = ""
     reason: str = ""
     """For the log, where there is an error."""
@@ -80,7 +82,7 @@ class Translator:
     `engines` is the order of preference; `pair_engines` overrides it for single pairs
     ("en-zh" → names). `threads` is how many a language model may use. Tags may carry script
     and region ("zh-Hant", "pt-BR"); Chinese comes back in the characters that the tag asks
-    for.
+    for. `use_phrases`: whether lines of the table of phrases go past the engines.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Translator:
         threads: int = 1,
         cache_lines: int = 4096,
         instances: Iterable[Engine] | None = None,
+        use_phrases: bool = True,
     ) -> None:
         self._order = tuple(engines)
         self._pair_order = {pair: tuple(names) for pair, names in (pair_engines or {}).items()}
@@ -104,6 +107,8 @@ class Translator:
         )
         made = _make(Path(root), used, threads) if instances is None else instances
         self._engines = {engine.name: engine for engine in made}
+        self._phrases = phrases.table()
+        self._use_phrases = use_phrases
         self._executors = {
             name: ThreadPoolExecutor(1, thread_name_prefix=f"translate-{name}")
             for name in self._engines
@@ -184,13 +189,12 @@ class Translator:
         """Each text in `target`, in order. What an engine answered is checked; an answer that
         cannot be a translation comes back with `error` "translation_rejected".
 
-        Raises LanguageUnavailable where no model has the pair, ModelUnavailable where its
-        files are broken.
+        Raises LanguageUnavailable where no model has the pair and the table of phrases none of the
+        texts (if it has some, the others come back with `error` "language_unavailable"),
+        ModelUnavailable where its files are broken.
         """
         await self._look_again()
         route = self.route(source, target)
-        if route is None:
-            raise missing_pair(source, target)
         key = f"{source}>{target}"
         results: dict[int, Translation] = {}
         todo: list[int] = []
@@ -199,11 +203,20 @@ class Translator:
             if cached is not None:
                 self._cache.move_to_end((key, target, text))
                 results[index] = cached
-            elif not text.strip() or not route:
+            elif not text.strip() or route == ():
                 results[index] = Translation(language.to_variant(text.strip(), target))
+            elif (known := self._known(text, source, target)) is not None:
+                results[index] = known
+                self._remember((key, target, text), known)
             else:
                 todo.append(index)
-        if todo:
+        if todo and route is None:
+            missing = missing_pair(source, target)
+            if not results:
+                raise missing
+            refused = Translation("", error=missing.code, reason=missing.message)
+            results |= dict.fromkeys(todo, refused)
+        elif todo and route:
             made = await self._translate([texts[index] for index in todo], route, target)
             for index, translation in zip(todo, made, strict=True):
                 results[index] = translation
@@ -225,6 +238,15 @@ class Translator:
         for engine in self._engines.values():
             await asyncio.to_thread(engine.close)
 
+    def _known(self, text: str, source: str, target: str) -> Translation | None:
+        """What needs no engine."""
+        if not self._use_phrases or len(text) > _PHRASES_LENGTH:
+            return None
+        found = self._phrases.translate(text, source, target)
+        if found is None:
+            return None
+        return Translation(language.to_variant(found, target), phrases.NAME)
+
     async def _translate(
         self, texts: list[str], route: tuple[Leg, ...], target: str
     ) -> list[Translation]:
@@ -241,6 +263,8 @@ class Translator:
                 why = language.why_not_translation(
                     lines[index], answer, leg.target, strict=engine.generative
                 )
+                if not why and self._phrases.inverts(lines[index], answer, leg.source, leg.target):
+                    why = "the answer turns a yes into a no, or a no into a yes"
                 if why:
                     rejected[index] = why
                     log.info("%s %s-%s rejected: %s", leg.engine, leg.source, leg.target, why)

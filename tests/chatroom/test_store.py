@@ -314,3 +314,21 @@ async def test_silence_is_told_quickly() -> None:
         assert time.monotonic() - began < 3
         for writer in held:
             writer.close()
+
+
+async def test_a_call_that_is_cancelled_never_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client may lose a cancellation (asyncio.wait_for in Python 3.11); the store does not."""
+
+    async def lose_it(*command: object) -> bytes:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        return b"PONG"
+
+    monkeypatch.setattr(store.redis, "execute_command", lose_it)
+    task = asyncio.create_task(store.ping())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

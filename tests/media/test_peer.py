@@ -13,7 +13,15 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 
 from media.dtls_tail import CHANGE_CIPHER
-from media.peer import MTU, Certificate, Fingerprint, Peer, pack_records, strongest
+from media.peer import (
+    MAX_HANDSHAKE_DATAGRAMS,
+    MTU,
+    Certificate,
+    Fingerprint,
+    Peer,
+    pack_records,
+    strongest,
+)
 from media.plane import Address, Plane, SrtpProfile
 from media.sdp import AnswerSection, make_answer, parse_offer
 from tests.media.client import TestPeer
@@ -262,6 +270,19 @@ async def test_garbage_in_the_handshake_and_after_it_harms_nothing(server: Serve
         client.send_raw(garbage)
     await both_ways(server, handle, client)
     assert server.closed.empty()
+
+
+async def test_a_flood_in_the_handshake_ends_it(server: Server) -> None:
+    handle, client = await server.invite()
+    await client.check()
+    peer = server.peers[handle]
+    assert peer._ssl is None  # nothing was asked yet
+    for _ in range(MAX_HANDSHAKE_DATAGRAMS):
+        peer.datagram_received(b"\x16\xfe\xfd" + bytes(10))
+    assert peer.state == "connecting"
+    peer.datagram_received(b"\x16\xfe\xfd" + bytes(10))
+    assert "too many datagrams" in server.closed.get_nowait()
+    assert peer.state == "closed"
 
 
 async def test_no_profile_in_common_is_a_reason(server: Server) -> None:

@@ -484,6 +484,25 @@ async def test_offers_that_cannot_be_answered(open_hall: OpenHall) -> None:
     await client.close()
 
 
+async def test_many_who_connect_at_once_come_in_turns(open_hall: OpenHall) -> None:
+    hall = await open_hall(max_connecting=1)
+    await hall.listen("x")  # connected, so it does not count any more
+    client = await hall.open_client()
+    first = await hall.port.listen("r", "y", client.offer("listen"), on_stage=False)
+    assert hall.port.stats()["connecting"] == 1
+    with pytest.raises(RoomFull) as refusal:
+        await hall.port.listen("r", "z", client.offer("listen"), on_stage=False)
+    assert refusal.value.retry_after_s == 2.0
+    # Speakers are let in, and who gives up makes room.
+    second = await hall.port.publish("r", "s", client.offer("publish"))
+    assert hall.port.stats()["connecting"] == 2
+    for session in (first, second):
+        await hall.port.hang_up(session.id, "gives up")
+    assert hall.port.stats()["connecting"] == 0
+    await hall.port.listen("r", "z", client.offer("listen"), on_stage=False)
+    await client.close()
+
+
 async def test_a_failing_floor_above_harms_no_sound(open_hall: OpenHall) -> None:
     hall = await open_hall()
     hall.events.fail = True

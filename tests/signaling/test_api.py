@@ -1,5 +1,6 @@
 """Rooms over HTTP: creating, joining, bad bodies, commands and events without a WebSocket."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -148,6 +149,37 @@ async def test_a_trusted_proxy_says_whose_address_it_is(start: Starter) -> None:
             for address in ("198.51.100.1", "198.51.100.2", "198.51.100.1")
         ]
     assert statuses == [201, 201, 429]
+
+
+async def test_joins_are_limited_by_address(start: Starter) -> None:
+    server = await start(joins_at_once=2, joins_per_second=0.1, trusted_proxies=["127.0.0.1"])
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, server.url)
+        host = await client.create()
+
+        async def ask(path: str, address: str, **options: Any) -> aiohttp.ClientResponse:
+            headers = {**options.pop("headers", {}), "X-Forwarded-For": address}
+            return await session.post(server.url + path, headers=headers, **options)
+
+        join, ana = f"/api/rooms/{host.room}/participants", "198.51.100.1"
+        assert (await ask(join, ana, json={"name": "Ana"})).status == 201
+        # A session counts as well, and refused ones do.
+        whep = {"data": "v=0", "headers": {**host.auth, "Content-Type": "application/sdp"}}
+        assert await problem(await ask(f"/rooms/{host.room}/whep", ana, **whep)) == (
+            400,
+            "bad_offer",
+        )
+        for path, options in (
+            (join, {"json": {"name": "Ana"}}),
+            (f"/rooms/{host.room}/whep", whep),
+        ):
+            reply = await ask(path, ana, **options)
+            assert await problem(reply) == (429, "too_many_requests")
+            assert int(reply.headers["Retry-After"]) > 0
+        assert (await ask(join, "198.51.100.2", json={"name": "Ben"})).status == 201
+        # A proxy on this machine that is not known as one is not limited in everybody's place.
+        for _ in range(5):
+            await client.join(host.room)
 
 
 async def test_links_are_whole_with_a_public_url(start: Starter) -> None:
@@ -302,6 +334,17 @@ async def test_health_and_metrics(client: Client) -> None:
     names = [line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"]
     typed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert set(names) == typed
+
+
+async def test_an_idle_connection_is_given_up(start: Starter) -> None:
+    server = await start(keep_alive_s=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert b"200 OK" in await reader.readline()
+        # To the end, which the server makes.
+        await reader.read()
+    writer.close()
 
 
 async def test_security_headers_are_on_everything(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from signaling.limits import Bucket, Buckets, client_address, networks
+from signaling.limits import Bucket, Buckets, client_address, is_loopback, networks
 
 
 def test_a_burst_then_the_rate() -> None:
@@ -54,3 +54,11 @@ PROXIES = networks(["127.0.0.1", "10.0.0.0/8", "::1"])
 )
 def test_whose_address(remote: str, forwarded: str | None, address: str) -> None:
     assert client_address(remote, forwarded, PROXIES) == address
+
+
+@pytest.mark.parametrize(
+    ("remote", "inside"),
+    [("127.0.0.1", True), ("127.9.0.1", True), ("::1", True), ("192.0.2.1", False), ("", False)],
+)
+def test_loopback(remote: str, inside: bool) -> None:
+    assert is_loopback(client_address(remote, None, [])) is inside

@@ -1,6 +1,6 @@
 """The life of a line: agreement, revisions, translations."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -154,4 +154,5 @@ class LineMachine(RuleBasedStateMachine):
             assert not (caption.translations.keys() & caption.untranslated.keys())
 
 
+LineMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=20)
 TestLine = LineMachine.TestCase

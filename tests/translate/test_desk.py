@@ -60,7 +60,7 @@ class Delivered:
 @pytest.fixture
 async def engines(tmp_path: Path) -> AsyncIterator[tuple[Translator, Held, Held]]:
     pt, es = Held("firefox", ("en", "pt")), Held("argos", ("en", "es"))
-    translator = Translator(tmp_path, instances=[pt, es])
+    translator = Translator(tmp_path, use_phrases=False, instances=[pt, es])
     yield translator, pt, es
     pt.go.set()
     es.go.set()

@@ -50,6 +50,13 @@ def test_a_chinese_letter_weighs_more() -> None:
         ("对不起，我不能来。", "Sorry, I can't come.", "en"),
         ("no no no no no no no no no no", "不不不不不不不不不不不不不不不", "zh"),
         ("Bom dia", "Доброе утро", "ru"),
+        ("E tu?", "What about you?", "en"),
+        ("Yes, I do.", "是的，我这样做。", "zh"),
+        ("ASAP", "O mais rápido possível", "pt"),
+        ("Maria", "Maria", "zh"),
+        ("No.", "No.", "es"),
+        ("Hotel Central", "Hotel Central", "es"),
+        ("Really (I mean it)?", "¿De verdad (lo digo en serio)?", "es"),
     ],
 )
 def test_translations_pass(original: str, answer: str, target: str) -> None:
@@ -89,6 +96,33 @@ def test_what_is_no_translation_is_rejected(
     found = why_not_translation(original, answer, target, strict=True)
     assert found is not None
     assert re.search(why, found)
+
+
+@pytest.mark.parametrize(
+    ("original", "answer", "target", "why"),
+    [
+        ("Thank you.", "Obrigado por enviar uma edição.", "pt", "longer"),
+        ("Valeu.", "It was a great experience.", "en", "longer"),
+        ("Yup.", "Yup (em inglês).", "pt", "remark"),
+        ("谢谢。", "Thanks [applause]", "en", "remark"),
+        ("Where is the station?", "Where is the station?", "es", "original"),
+        ("Good luck!", "Good luck!", "zh", "original"),
+    ],
+)
+def test_what_small_models_invent_is_rejected(
+    original: str, answer: str, target: str, why: str
+) -> None:
+    """The first three were seen, from Firefox's models for English and Portuguese."""
+    found = why_not_translation(original, answer, target, strict=False)
+    assert found is not None
+    assert why in found
+
+
+def test_a_language_model_leaves_a_question_a_question() -> None:
+    asked = "What is your name?"
+    assert why_not_translation(asked, "我叫小明，很高兴。", "zh", strict=True)
+    assert why_not_translation(asked, "你叫什么名字？", "zh", strict=True) is None
+    assert why_not_translation(asked, "你叫什么名字", "zh", strict=False) is None
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["en", "zh", "xx"]))

@@ -64,19 +64,21 @@ def test_the_direct_way_goes_before_the_way_through_english() -> None:
 
 async def test_engines_are_chosen_by_order_and_by_pair(tmp_path: Path) -> None:
     engines = [Recorder(name, {("en", "es"): {"Hi": name}}) for name in ENGINES]
-    default = Translator(tmp_path, instances=engines)
+    default = Translator(tmp_path, use_phrases=False, instances=engines)
     assert (await default.translate_many(["Hi"], "en", "es"))[0].engine == "firefox"
-    other = Translator(tmp_path, instances=engines, pair_engines={"en-es": ["argos"]})
+    other = Translator(
+        tmp_path, use_phrases=False, instances=engines, pair_engines={"en-es": ["argos"]}
+    )
     assert await other.translate("Hi", "en-US", "es-MX") == "argos"
     with pytest.raises(ValueError, match=r"no engine 'google'; there are: firefox, argos, llm"):
-        Translator(tmp_path, engines=["google"])
+        Translator(tmp_path, use_phrases=False, engines=["google"])
     await default.close()
 
 
 async def test_a_pivot_takes_two_steps_and_chinese_the_readers_characters(tmp_path: Path) -> None:
     firefox = Recorder("firefox", {("pt", "en"): {"Bem-vindos!": "Welcome!"}})
     llm = Recorder("llm", {("en", "zh"): {"Welcome!": "欢迎！"}, ("zh", "en"): {"欢迎": "Welcome"}})
-    translator = Translator(tmp_path, instances=[firefox, llm])
+    translator = Translator(tmp_path, use_phrases=False, instances=[firefox, llm])
     assert translator.pairs() == {("pt", "en"), ("en", "zh"), ("zh", "en"), ("pt", "zh")}
     assert translator.available("pt-BR", "zh-TW")
     assert not translator.available("zh", "pt")
@@ -91,7 +93,7 @@ async def test_a_pivot_takes_two_steps_and_chinese_the_readers_characters(tmp_pa
 async def test_short_lines_are_cached_and_empty_ones_cost_nothing(tmp_path: Path) -> None:
     long = "w " * 150
     engine = Recorder("firefox", {("en", "es"): {"Yes": "Sí", "No": "No", long.strip(): "x " * 99}})
-    translator = Translator(tmp_path, instances=[engine], cache_lines=1)
+    translator = Translator(tmp_path, use_phrases=False, instances=[engine], cache_lines=1)
 
     async def say(*texts: str) -> list[str]:
         return [line.text for line in await translator.translate_many(texts, "en", "es")]
@@ -114,7 +116,7 @@ async def test_short_lines_are_cached_and_empty_ones_cost_nothing(tmp_path: Path
 
 async def test_a_rejected_line_harms_no_other(tmp_path: Path) -> None:
     llm = Recorder("llm", {("zh", "en"): {"你好": "Hello", "写诗": "as an AI I", "谢谢": "谢谢你"}})
-    translator = Translator(tmp_path, instances=[llm])
+    translator = Translator(tmp_path, use_phrases=False, instances=[llm])
     lines = await translator.translate_many(["写诗", "你好", "谢谢"], "zh", "en")
     assert [(line.text, line.error) for line in lines] == [
         ("", "translation_rejected"),
@@ -127,8 +129,42 @@ async def test_a_rejected_line_harms_no_other(tmp_path: Path) -> None:
     await translator.close()
 
 
+async def test_phrases_go_before_every_engine(tmp_path: Path) -> None:
+    engine = Recorder("firefox", {("en", "pt"): {"The bus is late.": "O ônibus está atrasado."}})
+    translator = Translator(tmp_path, instances=[engine])
+    lines = await translator.translate_many(["Yes, yes!", "The bus is late."], "en", "pt-BR")
+    assert [(line.text, line.engine) for line in lines] == [
+        ("Sim, sim!", "phrases"),
+        ("O ônibus está atrasado.", "firefox"),
+    ]
+    assert engine.asked == [("en", "pt", ["The bus is late."])]
+    await translator.close()
+
+
+async def test_phrases_need_no_engine(tmp_path: Path) -> None:
+    """Nor English between: the table has the pair itself."""
+    translator = Translator(tmp_path, instances=[])
+    lines = await translator.translate_many(["No, gracias.", "El autobús tarda."], "es", "zh-TW")
+    assert (lines[0].text, lines[0].engine, lines[0].error) == ("不用了，謝謝。", "phrases", "")
+    assert (lines[1].text, lines[1].error) == ("", "language_unavailable")
+    assert "chatroom models add es zh" in lines[1].reason
+    with pytest.raises(LanguageUnavailable):
+        await translator.translate("El autobús tarda.", "es", "zh")
+    assert not translator.available("es", "zh"), "the rest would be missing"
+    await translator.close()
+
+
+async def test_a_yes_never_comes_back_as_a_no(tmp_path: Path) -> None:
+    llm = Recorder("llm", {("en", "es"): {"No, I can hear the bus.": "Sí, oigo el autobús."}})
+    translator = Translator(tmp_path, instances=[llm])
+    (line,) = await translator.translate_many(["No, I can hear the bus."], "en", "es")
+    assert (line.text, line.error) == ("", "translation_rejected")
+    assert "turns a yes into a no" in line.reason
+    await translator.close()
+
+
 async def test_a_missing_pair_names_the_command(tmp_path: Path) -> None:
-    translator = Translator(tmp_path)
+    translator = Translator(tmp_path, use_phrases=False)
     with pytest.raises(LanguageUnavailable) as raised:
         await translator.translate("你好", "zh-CN", "en")
     assert raised.value.message == (
@@ -143,7 +179,7 @@ async def test_loading_goes_on_after_a_broken_pair(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = Recorder("firefox", {("xx", "en"): {}, ("en", "es"): {}})
-    translator = Translator(tmp_path, instances=[engine])
+    translator = Translator(tmp_path, use_phrases=False, instances=[engine])
     await translator.load([("xx", "es"), ("en", "es"), ("es", "xx")])
     assert sorted(engine.loaded) == [("en", "es"), ("xx", "en")]
     assert "xx-en: broken" in caplog.text
@@ -161,7 +197,7 @@ async def test_a_slow_engine_holds_up_no_other(tmp_path: Path) -> None:
 
     slow = Slow("llm", {("en", "zh"): {"Hi": "你好"}})
     quick = Recorder("firefox", {("en", "es"): {"Hi": "Hola"}})
-    translator = Translator(tmp_path, instances=[slow, quick])
+    translator = Translator(tmp_path, use_phrases=False, instances=[slow, quick])
     waiting = asyncio.create_task(translator.translate("Hi", "en", "zh"))
     assert await translator.translate("Hi", "en", "es") == "Hola"
     firefox_done.set()
@@ -170,7 +206,7 @@ async def test_a_slow_engine_holds_up_no_other(tmp_path: Path) -> None:
 
 
 async def test_real_weights_translate_both_ways(models_root: Path) -> None:
-    translator = Translator(models_root, engines=("firefox", "argos"))
+    translator = Translator(models_root, use_phrases=False, engines=("firefox", "argos"))
     assert translator.pairs() == {("en", "pt"), ("pt", "en")}
     await translator.load()
     lines = await translator.translate_many(
@@ -191,7 +227,7 @@ async def test_an_argos_package_is_a_pair_among_the_others(
     as text or as rejected."""
     install_file(argos_package("en", "es"), tmp_path)
     (tmp_path / "firefox").symlink_to(models_root / "firefox")
-    translator = Translator(tmp_path)
+    translator = Translator(tmp_path, use_phrases=False)
     assert ("pt", "es") in translator.pairs()
     (line,) = await translator.translate_many(["Bom dia, como vai?"], "pt", "es")
     assert line.engine == "firefox+argos"
@@ -203,7 +239,7 @@ async def test_what_the_models_command_brings_is_taken_up(
     tmp_path: Path, argos_package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "LOOK_EVERY_S", 0.0)
-    translator = Translator(tmp_path)
+    translator = Translator(tmp_path, use_phrases=False)
     with pytest.raises(LanguageUnavailable):
         await translator.translate("Hi", "en", "es")
     install_file(argos_package("en", "es"), tmp_path)
