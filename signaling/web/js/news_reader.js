@@ -20,6 +20,9 @@ const MAX_REMEMBERED = 512;
  * @property {string} text
  */
 
+/** @param {Uint8Array} data @param {number} at */
+const byte = (data, at) => data[at] ?? 0;
+
 /** @typedef {{ id: number, frame: number, data: Uint8Array }} Extension */
 /** @typedef {{ frames: number, body: Uint8Array, padding: Uint8Array }} Parts */
 
@@ -29,14 +32,14 @@ const MAX_REMEMBERED = 512;
  * @returns {Parts | null}
  */
 export function parts(packet) {
-  if (packet.length < 2 || (packet[0] & 3) !== 3) return null;
+  if (packet.length < 2 || (byte(packet, 0) & 3) !== 3) return null;
   let position = 2;
   let size = 0;
-  if (packet[1] & 0x40) {
+  if (byte(packet, 1) & 0x40) {
     let more;
     do {
       if (position >= packet.length) return null;
-      more = packet[position];
+      more = byte(packet, position);
       position += 1;
       size += more === 255 ? 254 : more;
     } while (more === 255);
@@ -44,7 +47,7 @@ export function parts(packet) {
   const end = packet.length - size;
   if (end < position) return null;
   return {
-    frames: packet[1] & 0x3f,
+    frames: byte(packet, 1) & 0x3f,
     body: packet.subarray(position, end),
     padding: packet.subarray(end),
   };
@@ -59,7 +62,7 @@ export function parts(packet) {
 export function silence(packet) {
   const found = parts(packet);
   if (!found || found.frames !== 1 || found.body.length > 1 || !found.padding.length) return null;
-  return Uint8Array.of(packet[0] & 0xfc, ...found.body);
+  return Uint8Array.of(byte(packet, 0) & 0xfc, ...found.body);
 }
 
 /**
@@ -85,7 +88,7 @@ export function extensions(padding, frames) {
       let more;
       do {
         if (position >= padding.length) return false;
-        more = padding[position];
+        more = byte(padding, position);
         position += 1;
         size += more;
       } while (more === 255);
@@ -99,8 +102,8 @@ export function extensions(padding, frames) {
   };
 
   while (position < padding.length && frame < frames) {
-    const id = padding[position] >> 1;
-    const flag = padding[position] & 1;
+    const id = byte(padding, position) >> 1;
+    const flag = byte(padding, position) & 1;
     position += 1;
     if (id === 0) {
       if (!flag) break;
@@ -108,7 +111,7 @@ export function extensions(padding, frames) {
       let step = 1;
       if (flag) {
         if (position >= padding.length) return null;
-        step = padding[position];
+        step = byte(padding, position);
         position += 1;
         if (step === 0) continue;
       }
@@ -185,7 +188,7 @@ export class NewsReader {
     /** @type {Told[]} */
     const out = [];
     for (const { id, data } of extensions(found.padding, found.frames) ?? []) {
-      if (id === EXTENSION_ID && data[0] === LABEL[0] && data[1] === LABEL[1]) {
+      if (id === EXTENSION_ID && byte(data, 0) === LABEL[0] && byte(data, 1) === LABEL[1]) {
         out.push(...this.take(data));
       }
     }
@@ -200,13 +203,13 @@ export class NewsReader {
   take(news) {
     /** @type {Told[]} */
     const out = [];
-    if (news.length < 5 || news.length < 5 + news[4]) {
+    if (news.length < 5 || news.length < 5 + byte(news, 4)) {
       this.malformed += 1;
       return out;
     }
     const view = new DataView(news.buffer, news.byteOffset, news.byteLength);
     const edition = view.getUint16(2);
-    let position = 5 + news[4];
+    let position = 5 + byte(news, 4);
     const language = String.fromCharCode(...news.subarray(5, position));
     if (edition !== this.#edition || language !== this.language) this.#begin(edition, language);
     while (position < news.length) {
@@ -215,7 +218,7 @@ export class NewsReader {
         this.malformed += 1;
         break;
       }
-      const kind = news[position];
+      const kind = byte(news, position);
       if (kind === DIGEST && size >= 4) {
         this.latest = Math.max(this.latest, view.getUint32(position + 3));
         this.#heard = true;
