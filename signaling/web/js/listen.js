@@ -102,11 +102,14 @@ export class Listening {
   }
 
   /** @param {RTCPeerConnection} pc */
-  #prepare(pc) {
+  async #prepare(pc) {
+    // With a transform whose worker does not run nothing would be heard.
+    const news = (await this.news?.ready) ? this.news : null;
+    if (pc.signalingState === "closed") return;
     this.#players.forEach((player) => {
       const { receiver } = pc.addTransceiver("audio", { direction: "recvonly" });
       // Set any later, Chromium gives it nothing.
-      this.news?.attach(receiver);
+      news?.attach(receiver);
       player.srcObject = new MediaStream([receiver.track]);
       player.muted = this.#muted;
     });

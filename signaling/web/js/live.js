@@ -87,6 +87,7 @@ export class LiveRoom {
             cursor: () => this.socket.cursor,
             onEnvelope: ({ m }) => this.#take(m),
             onActive: () => this.#where(),
+            onBroken: () => this.listening.peer.renew(),
             onCursor: (cursor) => {
               this.socket.cursor = later(this.socket.cursor, cursor);
             },

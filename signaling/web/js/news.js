@@ -6,7 +6,7 @@ import { request } from "./api.js";
 /** @typedef {import("./protocol.js").Envelope} Envelope */
 /** @typedef {import("./news_worker.js").FromWorker} FromWorker */
 
-const LOAD_WITHIN_MS = 4_000;
+const LOAD_WITHIN_MS = 2_000;
 const SILENT_FOR_MS = 4_000;
 const FETCH_AFTER_MS = 400;
 const FETCH_SPREAD_MS = 1_600;
@@ -37,9 +37,11 @@ export class NewsFeed {
   active = false;
   /** @type {Worker | null} */
   #worker = null;
-  /** @type {RTCRtpReceiver[]} */
-  #receivers = [];
-  #ready = false;
+  /** @type {(ready: boolean) => void} */
+  #settle = () => {};
+  #attached = false;
+  /** Whether the worker runs; known after a while. @type {Promise<boolean>} */
+  ready = new Promise((resolve) => (this.#settle = resolve));
   #heardAt = -Infinity;
   #missing = false;
   #latest = 0;
@@ -60,8 +62,10 @@ export class NewsFeed {
    * @param {(envelope: Envelope) => void} options.onEnvelope
    * @param {(active: boolean) => void} options.onActive
    * @param {(cursor: string) => void} options.onCursor
+   * @param {() => void} options.onBroken The sound has to be connected anew, without this.
    */
-  constructor({ room, token, captions, cursor, onEnvelope, onActive, onCursor }) {
+  constructor({ room, token, captions, cursor, onEnvelope, onActive, onCursor, onBroken }) {
+    this.onBroken = onBroken;
     this.path = `/api/rooms/${encodeURIComponent(room)}/events`;
     this.token = token;
     this.captions = captions;
@@ -73,7 +77,8 @@ export class NewsFeed {
     worker.addEventListener("message", ({ data }) => this.#take(data));
     worker.addEventListener("error", () => this.#fail());
     this.#worker = worker;
-    setTimeout(() => this.#ready || this.#fail(), LOAD_WITHIN_MS);
+    // Too late is as good as never for this connection; the next may have it.
+    setTimeout(() => this.#settle(false), LOAD_WITHIN_MS);
     this.#watch = setInterval(() => this.#look(), 1000);
   }
 
@@ -84,7 +89,7 @@ export class NewsFeed {
   attach(receiver) {
     if (!this.#worker) return;
     receiver.transform = new RTCRtpScriptTransform(this.#worker, {});
-    this.#receivers = [...this.#receivers, receiver].slice(-8);
+    this.#attached = true;
   }
 
   stop() {
@@ -97,17 +102,23 @@ export class NewsFeed {
     this.#worker = null;
   }
 
-  /** Without its worker the sound would not be heard: take it out of the way. */
+  /** Without its worker the sound would not be heard: leave it out. */
   #fail() {
-    for (const receiver of this.#receivers) receiver.transform = null;
-    this.#worker?.terminate();
+    if (!this.#worker) return;
+    this.#worker.terminate();
     this.#worker = null;
+    this.ready = Promise.resolve(false);
+    this.#settle(false);
     this.#to(false);
+    if (this.#attached) this.onBroken();
   }
 
   /** @param {FromWorker} message */
   #take({ type, language, latest = 0, missing = false, told = [] }) {
-    this.#ready = true;
+    if (type === "ready") {
+      this.#settle(true);
+      this.ready = Promise.resolve(true);
+    }
     if (this.#stopped || type !== "news" || language !== (this.captions ?? "")) return;
     this.#heardAt = performance.now();
     this.#latest = latest;
