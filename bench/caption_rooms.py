@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -86,6 +87,11 @@ class Line:
             for target in caption["translations"]:
                 self.translations.setdefault(target, at)
 
+    def intervals_ms(self) -> list[float]:
+        """Between one text and the next."""
+        times = [at for at, _ in self.shown]
+        return [1000 * (b - a) for a, b in itertools.pairwise(times)]
+
 
 @dataclass
 class Said:
@@ -145,12 +151,19 @@ class Room:
         last = min(take.last, len(times) - 1)
         self.said.append(Said(take, times[take.first], times[last]))
 
-    async def steady(self, packets: Sequence[tuple[bytes, int]], worker: int) -> float:
-        """CPU seconds of the worker for a second of speech without pauses."""
-        before = cpu_s(worker)
+    async def steady(
+        self, packets: Sequence[tuple[bytes, int]], worker: int
+    ) -> tuple[float, list[float]]:
+        """CPU seconds of the worker for a second of speech without pauses, and the times between
+        updates meanwhile, ms: a worker that has no time for tentative hearings costs less."""
+        before, known = cpu_s(worker), set(self.lines)
         await self._publisher.say(packets)
         await asyncio.sleep(SETTLE_S)
-        return (cpu_s(worker) - before) / (0.02 * len(packets))
+        between: list[float] = []
+        for utterance, line in self.lines.items():
+            if utterance not in known:
+                between += line.intervals_ms()
+        return (cpu_s(worker) - before) / (0.02 * len(packets)), between
 
     async def close(self) -> None:
         await asyncio.sleep(SETTLE_S)
@@ -187,9 +200,11 @@ async def measure(
     languages = list(dict.fromkeys(take.language for take in takes))
     rooms: list[Room] = []
     cpu = late_ms = 0.0
+    between: list[float] = []
     async with aiohttp.ClientSession(url) as http:
         await ready(http)
         worker = worker_of(pid)
+        began, busy, own = time.monotonic(), busy_s(), own_s(pid)
         port = SwarmPort("127.1.0.1", len(languages))
         try:
             for number, language in enumerate(languages):
@@ -203,16 +218,19 @@ async def measure(
                         await room.say(take)
                 if language == steady[0]:
                     progress("one speaker without pauses")
-                    cpu = await room.steady(steady[1], worker)
+                    cpu, between = await room.steady(steady[1], worker)
                 await room.close()
                 rooms.append(room)
                 late_ms = max(late_ms, publisher.late_ms)
         finally:
             port.close()
         progress("")
+        elsewhere = busy_s() - busy - (own_s(pid) - own)
         return {
             "said": [said for room in rooms for said in room.said],
             "cpu": cpu,
+            "steady_between_ms": between,
+            "cores_elsewhere": round(max(0.0, elsewhere / (time.monotonic() - began)), 2),
             "worker_mb": resident_mb(worker),
             "sent_late_ms": round(late_ms, 1),
         }
@@ -234,6 +252,24 @@ async def ready(http: aiohttp.ClientSession, timeout_s: float = 60.0) -> None:
 def cpu_s(pid: int) -> float:
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def busy_s() -> float:
+    """CPU seconds of the whole machine since it started, stolen ones with them."""
+    user, nice, system, _, _, irq, soft, steal, *_ = map(
+        int, pathlib.Path("/proc/stat").read_text().split()[1:11]
+    )
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_s(server_pid: int) -> float:
+    """CPU seconds of the server, its children and this process."""
+    total = cpu_s(server_pid) + cpu_s(os.getpid())
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == server_pid:
+                total += cpu_s(int(stat.parent.name))
+    return total
 
 
 def resident_mb(pid: int) -> float:

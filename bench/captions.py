@@ -14,7 +14,11 @@ Recorded and synthetic speech are rows of their own: synthetic speech is easier.
 - `erasure`: words changed after being shown, over the words of the finals (`scoring.erased`);
 - invented text: lines shown for silence, noise and music;
 - `speakers_per_core`: seconds of speech for each second of the worker's CPU, while one speaker
-  talks continuously: voice activity, tentative hearings, finals and translation.
+  talks continuously: voice activity, tentative hearings, finals and translation. It is only a
+  fair figure where `steady_partial_ms_p50` is near 500: without time for tentative hearings a
+  worker seems cheaper;
+- `cores_elsewhere`: what other processes of the machine used meanwhile; `sent_late_ms`: how late
+  the latest packet left. Latencies mean little unless both are small.
 
 `--seconds` bounds the sound of the three conditions together; clips are taken in turns.
 """
@@ -23,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import pathlib
 import subprocess
@@ -146,8 +149,7 @@ def row(said: Sequence[Said], target: str | None, engine: str | None) -> dict[st
                 at = max(line.translations[target] for line in lines)
                 translated.append(1000 * (at - each.end))
         for line in lines:
-            times = [at for at, _ in line.shown]
-            between += [1000 * (b - a) for a, b in itertools.pairwise(times)]
+            between += line.intervals_ms()
     return {
         "language": language,
         "speech": clip.speech,
@@ -207,11 +209,13 @@ def report(result: dict[str, Any], pairs: dict[tuple[str, str], str]) -> dict[st
             s for s in result["said"] if s.take.condition in (NOISE, LOST)
         ),
         "speakers_per_core": round(1 / result["cpu"], 2) if result["cpu"] else None,
+        "steady_partial_ms_p50": _rounded(quantile(result["steady_between_ms"], 0.5)),
         "worker_mb": result["worker_mb"],
         "invented": len(invented),
         "invented_lines": invented,
         "invented_of_s": INVENT_S * len(wordless),
         "sent_late_ms": result["sent_late_ms"],
+        "cores_elsewhere": result["cores_elsewhere"],
     }
 
 

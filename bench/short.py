@@ -152,7 +152,7 @@ async def measure(
     lines: Sequence[Line],
 ) -> list[dict[str, Any]]:
     """One entry a line: what it was, what came back, by which engine, and what that counts as."""
-    translator = Translator(root, engines=engines, threads=2, use_phrases=use_phrases)
+    translator = Translator(root, engines=engines, use_phrases=use_phrases)
     every = {(line.source, line.target) for line in lines}
     if wanted == "all":
         pairs = every

@@ -1,7 +1,8 @@
 -- Say how many listen on a node and what they read; a room where somebody is does not expire.
 -- KEYS presence, state, events, captions, caption-order
--- ARGV node, listeners, languages joined by commas, how long this holds in ms
-if ARGV[2] == '0' then
+-- ARGV node, listeners ('' where nobody is there any more), languages joined by commas, how long
+--      this holds in ms
+if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
   return
 end

@@ -29,10 +29,10 @@ MAX_REASON = 300
 
 ParticipantId = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
-Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=20)]
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*\Z", max_length=20)]
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE)]
 Rules = Annotated[str, msgspec.Meta(max_length=MAX_RULES)]
-Cursor = Annotated[str, msgspec.Meta(pattern=r"^\d{1,20}-\d{1,20}$")]
+Cursor = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}-[0-9]{1,20}\Z")]
 Millis = Annotated[int, msgspec.Meta(ge=0)]
 RoleName = Literal["host", "cohost", "speaker", "listener"]
 

@@ -34,6 +34,9 @@ __all__ = ["Store", "connect_redis"]
 _ATTEMPTS = 50
 """Tries before a change that others keep overtaking is given up."""
 
+_MAX_ID = (1 << 64) - 1
+"""Largest number in either half of a stream's cursor."""
+
 _CROWDED = "The room is being changed by too many at once."
 
 Stamped = tuple[str, Event]
@@ -124,6 +127,9 @@ class Store(CaptionStore, PresenceStore, LeaseStore):
         last one's cursor while the answer is full. Raises CursorTooOld where some may be lost
         (trimmed, or the store was set back), and BadMessage for text that is no cursor."""
         at = _parse(cursor)
+        if max(at) > _MAX_ID or at == (_MAX_ID, _MAX_ID):
+            # Redis takes no such beginning, and no stream has such a cursor.
+            raise CursorTooOld("Nothing was ever stored there.")
         first, last, trimmed, entries = await self._run(
             "events_after", [keys.events(room)], [cursor, max(1, limit)]
         )

@@ -30,8 +30,17 @@ class PresenceStore(StoreBase):
     async def set_presence(
         self, room: str, node: str, listeners: int, languages: Iterable[str]
     ) -> None:
-        """This node has so many listeners, who read these languages. Repeat every second or so;
-        it holds for 5 s, and keeps the room from expiring as idle."""
+        """People are on this node: so many listeners, besides those on stage, and all of them
+        read these languages. Repeat every second or so; it holds for 5 s, and keeps the room
+        from expiring as idle."""
+        languages = ",".join(sorted(set(languages)))
+        await self._tell_presence(room, node, str(max(0, listeners)), languages)
+
+    async def leave_presence(self, room: str, node: str) -> None:
+        """Nobody of the room is on this node any more, neither in the audience nor on stage."""
+        await self._tell_presence(room, node, "", "")
+
+    async def _tell_presence(self, room: str, node: str, listeners: str, languages: str) -> None:
         await self._run(
             "presence",
             [
@@ -41,7 +50,7 @@ class PresenceStore(StoreBase):
                 keys.captions(room),
                 keys.caption_order(room),
             ],
-            [node, max(0, listeners), ",".join(sorted(set(languages))), PRESENCE_TTL_MS],
+            [node, listeners, languages, PRESENCE_TTL_MS],
         )
 
     async def audience(self, room: str) -> tuple[int, set[str]]:

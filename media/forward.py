@@ -66,7 +66,8 @@ class Forwarder:
         """Publishing session of each participant."""
         self._listeners: dict[str, tuple[Program, Listener]] = {}
         self._muted: frozenset[str] = frozenset()
-        self._packing = PASS_SAMPLES
+        self._packing = self._wanted = PASS_SAMPLES
+        self._floor = PASS_SAMPLES
         self._reporter = Reporter(
             self._new_ssrc(), cname, self.rules.report_interval_s, epoch_offset, self._rng
         )
@@ -92,6 +93,11 @@ class Forwarder:
     @property
     def packing_ms(self) -> int:
         return self._packing * 1000 // opus.SAMPLE_RATE
+
+    @property
+    def wanted_packing_ms(self) -> int:
+        """What the audience's size alone asks for."""
+        return self._wanted * 1000 // opus.SAMPLE_RATE
 
     @property
     def audience(self) -> int:
@@ -171,6 +177,8 @@ class Forwarder:
             program.selector.drop(participant, now)
             if slot is not None:
                 out += self._close_run(program, slot, participant, now)
+            if program.stand_in is not None:
+                out += self._to_speaker(program, program.stand_in.drop(participant, now))
         return out
 
     # ------------------------------------------------------------------------- listeners
@@ -273,15 +281,22 @@ class Forwarder:
             for send in self._group_sends(program, lane, lane.packer.flush(), now)
         ]
 
+    def set_packing_floor(self, packing_ms: int, now: float) -> list[Output]:
+        """The audience gets no shorter packets than this; 20: as its size asks for."""
+        self._floor = packing_ms * opus.SAMPLE_RATE // 1000
+        return self._choose_packing(now)
+
     def _choose_packing(self, now: float) -> list[Output]:
         size = self.audience
-        packing = PASS_SAMPLES
+        wanted = PASS_SAMPLES
         for samples, threshold in (
             (3 * PASS_SAMPLES, self.rules.pack_60_from),
             (6 * PASS_SAMPLES, self.rules.pack_120_from),
         ):
-            if size >= (threshold if self._packing < samples else threshold * SHRINK):
-                packing = samples
+            if size >= (threshold if self._wanted < samples else threshold * SHRINK):
+                wanted = samples
+        self._wanted = wanted
+        packing = max(wanted, self._floor)
         if packing == self._packing:
             return []
         self._packing = packing
@@ -317,6 +332,11 @@ class Forwarder:
         if program.selector.hear(participant, loudness, now):
             out += self._close_freed(program, before, now)
         number = program.selector.slot_of(participant)
+        if (stand_in := program.stand_in) is not None and program.stage:
+            if number is None:
+                frame = stand_in.hear(participant, arrival, loudness, now)
+                return out + self._to_speaker(program, frame)
+            stand_in.drop(participant, now)
         if number is None:
             return out
         lane = program.lanes[number]
@@ -347,6 +367,18 @@ class Forwarder:
         if program.audience:
             out += self._group_sends(program, lane, lane.packer.push(frame, now), now)
         return out
+
+    def _to_speaker(self, program: Program, frame: Frame | None) -> list[Output]:
+        """To the one who is heard, in a program of one: what they hear instead of themself."""
+        speaker = program.selector.sources[0]
+        if frame is None or speaker is None:
+            return []
+        return [
+            SendPeer(listener.session, *sent)
+            for listener in program.stage.values()
+            if listener.participant == speaker
+            and (sent := listener.feeds[0].rtp(frame, listener.payload_type)) is not None
+        ]
 
     def _group_sends(
         self, program: Program, lane: Lane, packets: list[Packed], now: float
@@ -392,6 +424,8 @@ class Forwarder:
             before = program.selector.sources
             if program.selector.tick(now):
                 out += self._close_freed(program, before, now)
+            if program.stand_in is not None:
+                out += self._to_speaker(program, program.stand_in.tick(now))
             for number, lane in enumerate(program.lanes):
                 silent = lane.slot.idle(now)
                 if silent is not None:

@@ -284,11 +284,18 @@ class Peer:
             self._flush()
         self._ssl = self._tail = None
         self.state = "closed"
+        # They hold the session, which holds this: nothing may be left to the garbage collector.
+        self._on_connected = self._on_closed = _nobody
 
     def _end(self, reason: str) -> None:
         if self.state != "closed":
+            tell = self._on_closed
             self._release()
-            self._on_closed(reason)
+            tell(reason)
+
+
+def _nobody(*_: str) -> None:
+    """Who is told after the end."""
 
 
 def strongest(fingerprints: Sequence[Fingerprint]) -> str | None:

@@ -84,6 +84,8 @@ class PlaneStats:
     bytes_received: int = 0
     send_blocked: int = 0
     """Datagrams that the kernel did not take (EAGAIN, ENOBUFS, EPERM): lost at the sender."""
+    shed: int = 0
+    """Of those, datagrams that were given up because there were more than could be sent in time."""
     retransmitted: int = 0
     retransmissions_refused: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -106,6 +108,23 @@ class Reception:
     jitter_ms_p95: float = 0.0
     rtt_ms_p50: float = 0.0
     rtt_ms_p95: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far sending is behind: since the last call, or since the plane was opened."""
+
+    late_ms: float = 0.0
+    """The most that a group's datagram was behind its time, those that still wait included."""
+    busy: float = 0.0
+    """0 to 1: the share of its time that the busiest sending thread had work at hand. Waiting for
+    a core counts, as that time is not free for more either."""
+    cpu: float = 0.0
+    """0 to 1: the share that the busiest was on a core."""
+    datagrams: int = 0
+    """Sent by these threads in this time."""
+    shed: int = 0
+    """Given up in this time because they were too late, or too many waited."""
 
 
 class PlaneListener(Protocol):
@@ -194,5 +213,8 @@ class Plane(Protocol):
     def reception(self, group: GroupHandle) -> Reception: ...
 
     def stats(self) -> PlaneStats: ...
+
+    def backlog(self) -> Backlog:
+        """See `Backlog`. Nothing after `close`."""
 
     async def close(self) -> None: ...

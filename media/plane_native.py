@@ -19,6 +19,7 @@ from collections.abc import Mapping
 
 from media.plane import (
     Address,
+    Backlog,
     GroupHandle,
     IceCredentials,
     PeerHandle,
@@ -248,6 +249,19 @@ class NativePlane:
         lib.plane_cpu(self._open(), spent, spent + 1)
         return spent[0] / 1e9, spent[1] / 1e9
 
+    def backlog(self) -> Backlog:
+        if not self._close_core.alive:
+            return Backlog()
+        taken = ffi.new("plane_backlog *")
+        lib.plane_take_backlog(self._core, taken)
+        return Backlog(
+            late_ms=taken.late_s * 1000,
+            busy=taken.busy,
+            cpu=taken.cpu,
+            datagrams=taken.datagrams,
+            shed=taken.shed,
+        )
+
     def stats(self) -> PlaneStats:
         if self._close_core.alive:
             counters = ffi.new("plane_counters *")
@@ -258,6 +272,7 @@ class NativePlane:
                 packets_received=counters.packets_received,
                 bytes_received=counters.bytes_received,
                 send_blocked=counters.send_blocked,
+                shed=counters.shed,
                 retransmitted=counters.retransmitted,
                 retransmissions_refused=counters.retransmissions_refused,
                 dropped={cause: n for cause in _DROPS if (n := getattr(counters, cause))},

@@ -24,6 +24,7 @@ from media import rtcp, stun
 from media.bounded_log import BoundedLog
 from media.plane import (
     Address,
+    Backlog,
     GroupHandle,
     IceCredentials,
     PeerHandle,
@@ -73,6 +74,8 @@ class PythonPlane:
         self._stats = PlaneStats()
         self._log = BoundedLog(logger)
         self._closed = False
+        self._late_s = 0.0
+        self._backlog_from = (time.monotonic(), time.thread_time(), 0)
         for sock in sockets:
             self._loop.add_reader(sock, self._readable, sock)
         self._sweep_every_s = min(1.0, consent_timeout_s / 4)
@@ -201,7 +204,8 @@ class PythonPlane:
         if index & 0xFFFF != int.from_bytes(packet[2:4], "big"):
             raise ValueError("the packet's sequence number is not the low part of its index")
         sender = self._groups[group]
-        sender.history.keep(packet, index, time.monotonic())
+        now = time.monotonic()
+        sender.history.keep(packet, index, now)
         protected: list[tuple[Route, bytes]] = []
         for member in sender.members.values():
             route, srtp = member.peer.route, member.peer.srtp
@@ -214,20 +218,22 @@ class PythonPlane:
                 self._log.note("out of step", f"peer {member.peer.handle}: {error}")
         slices = min(len(protected), math.floor(spread_s / SLICE_S))
         if slices < 2:
-            self._send_all(protected)
+            self._send_all(protected, now)
             return
         size = math.ceil(len(protected) / slices)
         for number, start in enumerate(range(0, len(protected), size)):
             part = protected[start : start + size]
             if number == 0:
-                self._send_all(part)
+                self._send_all(part, now)
             else:
-                self._loop.call_later(number * SLICE_S, self._send_all, part)
+                due = now + number * SLICE_S
+                self._loop.call_later(number * SLICE_S, self._send_all, part, due)
 
-    def _send_all(self, datagrams: list[tuple[Route, bytes]]) -> None:
+    def _send_all(self, datagrams: list[tuple[Route, bytes]], due: float) -> None:
         if not self._closed:
             for route, data in datagrams:
                 self._send(route, data)
+            self._late_s = max(self._late_s, time.monotonic() - due)
 
     def send_group_rtcp(self, group: GroupHandle, packet: bytes) -> None:
         sender = self._groups[group]
@@ -436,6 +442,18 @@ class PythonPlane:
             peers=len(self._peers),
             groups=len(self._groups),
         )
+
+    def backlog(self) -> Backlog:
+        # The loop's thread is the one that sends, whatever else it does. Nothing is given up
+        # here: what waits is what asyncio has not come to.
+        wall, cpu, sent = self._backlog_from
+        self._backlog_from = time.monotonic(), time.thread_time(), self._stats.packets_sent
+        late_s, self._late_s = self._late_s, 0.0
+        if self._closed:
+            return Backlog()
+        now, used, total = self._backlog_from
+        busy = min(1.0, (used - cpu) / (now - wall)) if now > wall else 0.0
+        return Backlog(late_ms=late_s * 1000, busy=busy, cpu=busy, datagrams=total - sent)
 
     async def close(self) -> None:
         if self._closed:

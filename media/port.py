@@ -12,6 +12,8 @@ import asyncio
 import dataclasses
 import logging
 import secrets
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from media.planes import open_plane
 from media.router import Guard, Router
 from media.sdp_shapes import read_offer
 from media.settings import MediaSettings
+from media.shedding import Shedding
 from media.slots import Tuning
 from media.ticker import Ticker
 
@@ -47,6 +50,8 @@ class _Room:
     muted: frozenset[str] = frozenset()
     router: Router | None = None
     sessions: dict[str, _Session] = dataclasses.field(default_factory=dict)
+    listening: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Listening sessions by participant."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,6 +98,8 @@ class MediaPort:
         self._rooms: dict[str, _Room] = {}
         self._sessions: dict[str, _Session] = {}
         self._by_handle: dict[PeerHandle, _Session] = {}
+        self._listening = 0
+        self._shedding = Shedding(plane, settings, self._guard, self._routers)
         self._connecting = 0
         """Sessions that are not connected yet."""
         self._closed = False
@@ -139,9 +146,12 @@ class MediaPort:
         on_stage: bool,
         news: str | None = None,
     ) -> MediaSession:
-        """WHEP: answer the offer. `news`: see `set_captions`. Raises BadOffer, NoOpus,
-        RoomFull."""
+        """WHEP: answer the offer. `news`: see `set_captions`. Raises BadOffer, NoOpus, RoomFull;
+        the last also where the machine can take no more listeners, but never for people on stage
+        or who listen here."""
         parsed = read_offer(offer, kind="listen", max_sections=self._settings.slots)
+        if not on_stage and participant not in self._room(room).listening:
+            self._shedding.admit(self._listening)
         stage = self._room(room).stage
         if (participant in stage) != on_stage:
             self.set_stage(room, stage ^ {participant})
@@ -236,9 +246,10 @@ class MediaPort:
 
     def stats(self) -> dict[str, Any]:
         """Counters of the plane and sums over the rooms, for JSON and metrics."""
-        routers = [room.router for room in self._rooms.values() if room.router]
+        routers = list(self._routers())
         return {
             "plane": self._plane.name,
+            "load": self._shedding.stats(),
             "rooms": len(routers),
             "sessions": len(self._sessions),
             "connecting": self._connecting,
@@ -276,6 +287,7 @@ class MediaPort:
         for session in list(self._sessions.values()):
             self._end(session, "the server is going down")
         self._ticker.close()
+        self._shedding.close()
         await self._plane.close()
 
     # --------------------------------------------------------------------------- inside
@@ -289,6 +301,9 @@ class MediaPort:
     def _router(self, room: str) -> Router | None:
         known = self._rooms.get(room)
         return known.router if known else None
+
+    def _routers(self) -> Iterator[Router]:
+        return (room.router for room in self._rooms.values() if room.router)
 
     def _room(self, name: str) -> _Room:
         room = self._rooms.get(name)
@@ -319,6 +334,7 @@ class MediaPort:
                 room_name, self._plane, self._rules, self._events, self._guard, self._cname
             )
             room.router.set_muted(room.muted, self._loop.time())
+            self._shedding.begin(room.router)
         # One payload type serves all of a listener's slots.
         payload_type = offer.accepted[0].payload_type
         assert payload_type is not None
@@ -371,6 +387,9 @@ class MediaPort:
         self._sessions[session_id] = self._by_handle[handle] = session
         self._connecting += 1
         room.sessions[session_id] = session
+        if kind == "listen":
+            self._listening += 1
+            room.listening[participant] += 1
         return session.public
 
     def _connected(self, session: _Session) -> None:
@@ -412,6 +431,11 @@ class MediaPort:
         del self._by_handle[session.handle]
         self._connecting -= not session.connected
         room.sessions.pop(public.id, None)
+        if public.kind == "listen":
+            self._listening -= 1
+            room.listening[public.participant] -= 1
+            if not room.listening[public.participant]:
+                del room.listening[public.participant]
         session.timer.cancel()
         if room.router is not None:
             self._guard.run("leave", room.router.remove, public.id, self._loop.time())

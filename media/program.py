@@ -3,6 +3,7 @@ its own selection, packing for the audience, and individual feeds for the stage.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from media.news import Desk
 from media.packer import WAIT_S, Packed, Packer
 from media.rtcp import SenderReport, ntp_time
 from media.slots import Frame, Slot, SpeakerSelector, Tuning
+from media.source import Arrival
 
 HISTORY_PACKETS = 64
 MAX_RESENDS = 3
@@ -78,11 +80,15 @@ class Feed:
         self._run: int | None = None
         self._shift = 0
         self._floor = 0
+        self._end = 0
+        self._time_shift = 0
+        """Of a run that begins before the last one's sound was over: one from another slot."""
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
 
     def to_stage(self, group_next_index: int) -> None:
         self.next_index = group_next_index + self.offset
         self._run = None
+        self._end = 0
         self._sent.clear()
 
     def to_audience(self, group_next_index: int) -> None:
@@ -98,14 +104,17 @@ class Feed:
             self._run = frame.run
             self._shift = self.next_index - frame.number
             self._floor = frame.number
+            self._time_shift = max(0, self._end - frame.timestamp)
         elif frame.number < self._floor:
             return None
         index = frame.number + self._shift
         self.next_index = max(self.next_index, index + 1)
         self.packets += 1
         self.octets += len(frame.payload)
+        timestamp = frame.timestamp + self._time_shift
+        self._end = max(self._end, timestamp + frame.samples)
         packet = rtp.audio_packet(
-            payload_type, frame.marker, index, frame.timestamp, self.ssrc, frame.payload
+            payload_type, frame.marker, index, timestamp, self.ssrc, frame.payload
         )
         self._sent[index] = _Sent(packet)
         if len(self._sent) > HISTORY_PACKETS:
@@ -161,6 +170,51 @@ class Listener:
     """By SSRC."""
 
 
+class StandIn:
+    """What the one who is heard hears with a single audio section: the loudest of the others,
+    in the time of the slot that they hear otherwise."""
+
+    def __init__(self, tuning: Tuning, slot: Slot, rng: random.Random) -> None:
+        self.selector = SpeakerSelector(1, tuning)
+        self._heard = slot
+        self._slot = Slot(slot.ssrc, rng)
+
+    def hear(self, participant: str, arrival: Arrival, loudness: float, now: float) -> Frame | None:
+        """A packet of one who is not heard by all; the frame where it is theirs that is heard
+        instead."""
+        self.selector.hear(participant, loudness, now)
+        if self.selector.slot_of(participant) is None:
+            return None
+        if not self._slot.follows(arrival.epoch):
+            self._slot.keep_time_with(self._heard, now)
+        return self._own(
+            self._slot.place(
+                arrival.epoch,
+                arrival.sequence,
+                arrival.timestamp,
+                arrival.samples,
+                arrival.marker,
+                arrival.payload,
+                now,
+            )
+        )
+
+    def drop(self, participant: str, now: float) -> Frame | None:
+        """They are heard by all now, or not at all; the silent frame that ends their part."""
+        if self.selector.slot_of(participant) is None:
+            return None
+        self.selector.drop(participant, now)
+        return self._own(self._slot.release(now))
+
+    def tick(self, now: float) -> Frame | None:
+        return self._own(self._slot.release(now)) if self.selector.tick(now) else None
+
+    @staticmethod
+    def _own(frame: Frame | None) -> Frame | None:
+        """Runs are told from those of the other slot by their sign."""
+        return frame and dataclasses.replace(frame, run=-frame.run)
+
+
 class Program:
     """`size` slots and who listens to them."""
 
@@ -175,6 +229,7 @@ class Program:
         self.size = size
         self.selector = SpeakerSelector(size, tuning)
         self.lanes = [Lane(new_ssrc(), packing, rng) for _ in range(size)]
+        self.stand_in = StandIn(tuning, self.lanes[0].slot, rng) if size == 1 else None
         self.audience: dict[str, Listener] = {}
         self.stage: dict[str, Listener] = {}
         self.desk = Desk(rng)
@@ -203,6 +258,8 @@ class Program:
         times = [self.selector.deadline()]
         if self.carrier_lane() is not None:
             times.append(self.desk.carrier_at(self.waits))
+        if self.stand_in is not None:
+            times.append(self.stand_in.selector.deadline())
         for lane in self.lanes:
             times += (lane.packer.deadline(), lane.slot.idle_deadline())
         return min((at for at in times if at is not None), default=None)

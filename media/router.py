@@ -20,6 +20,7 @@ from media.instructions import (
     SendGroup,
     SendPeer,
 )
+from media.load import RoomLoad
 from media.plane import GroupHandle, PeerHandle, Plane, Reception
 from media.rtcp import RtcpError
 
@@ -85,6 +86,14 @@ class Router:
     @property
     def packing_ms(self) -> int:
         return self._forwarder.packing_ms
+
+    @property
+    def load(self) -> RoomLoad:
+        """What the audience costs."""
+        forwarder = self._forwarder
+        return RoomLoad(
+            forwarder.audience, forwarder.wanted_packing_ms, voiced=forwarder.publishers > 0
+        )
 
     @property
     def listeners(self) -> int:
@@ -178,6 +187,9 @@ class Router:
 
     def set_muted(self, participants: frozenset[str], now: float) -> None:
         self._do(self._forwarder.set_muted(participants, now), now)
+
+    def set_packing_floor(self, packing_ms: int, now: float) -> None:
+        self._do(self._forwarder.set_packing_floor(packing_ms, now), now)
 
     def close(self) -> None:
         """Give the groups back."""

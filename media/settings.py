@@ -60,6 +60,39 @@ class MediaSettings:
         minimum=1,
         maximum=10_000_000,
     )
+    overload_busy: float = setting(
+        0.9,
+        "Share of the time that sending may be at work; from there this node is overloaded: "
+        "packets to all audiences are made longer, then new listeners refused. By prediction they "
+        "are refused from 0.8 times this, in time on a core; the rest is for when two speak at a "
+        "time and for other programs.",
+        minimum=0.1,
+        maximum=1.0,
+    )
+    overload_late_ms: int = setting(
+        250,
+        "The node is also overloaded where packets leave this much later than they should: more "
+        "than players smooth out before it is heard. Half a second late, they are given up.",
+        unit="ms",
+        minimum=10,
+        maximum=500,
+    )
+    overload_after_s: float = setting(
+        2.0,
+        "An overload has to last for so long before something is done, so that a moment's work "
+        "of another program is none. Where packets were given up, it is done at once.",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    calm_after_s: float = setting(
+        10.0,
+        "There has to be room for so long before a step is taken back; also the least that "
+        "refused listeners are asked to wait.",
+        unit="s",
+        minimum=1.0,
+        maximum=600.0,
+    )
     spread_ms: int = setting(
         10,
         "Time over which one packet's copies to a large audience are spread, so that they do not "

@@ -230,6 +230,16 @@ class Slot:
         self._number_shift = self.next_number - sequence
         self._time_shift = max(self._end, self.timestamp_at(now)) - timestamp
 
+    def follows(self, epoch: int) -> bool:
+        """Whether this stream is the one whose packets came last, so that one more of it is no
+        takeover."""
+        return epoch == self._epoch
+
+    def keep_time_with(self, other: Slot, now: float) -> None:
+        """Before a takeover: go on from where another slot's time is now."""
+        self._end = self._last_timestamp = other.timestamp_at(now)
+        self._last_at = now
+
     def timestamp_at(self, now: float) -> int:
         """The stream's time at a moment, by the wall clock since its last packet."""
         if self._last_at is None:

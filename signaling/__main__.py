@@ -121,11 +121,13 @@ def _serve(loaded: Config, options: argparse.Namespace) -> int:
 
 
 async def _run_server(loaded: Config, config_file: Path | None) -> None:
+    from signaling import collector
     from signaling.app import Server
 
     stopping = _on_signal()
     server = Server(loaded, config_file=config_file)
     await server.start()
+    collector.calm()
     try:
         print(f"chatroom is open at {server.url}", flush=True)
         await stopping.wait()
@@ -149,8 +151,9 @@ def _on_signal() -> asyncio.Event:
 def _worker(loaded: Config, *, child: bool) -> int:
     _log_to_stderr(loaded, "worker")
     if child:
-        from signaling.worker_process import leave_with_parent
+        from signaling.worker_process import give_way, leave_with_parent
 
+        give_way()
         leave_with_parent()
     if not loaded.redis.url:
         raise ConfigError(
@@ -170,7 +173,10 @@ async def _run_worker(loaded: Config) -> None:
     from translate.worker import Worker
 
     stopping = _on_signal()
-    client = connect_redis(loaded.redis)
+    try:
+        client = connect_redis(loaded.redis)
+    except ValueError as error:
+        raise ConfigError(f"redis.url: {error}.") from None
     live = Live(client)
     store = Store(client, loaded.rooms)
     worker = Worker(loaded.captions, store, live, f"{socket.gethostname()}-{os.getpid()}")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from chatroom.errors import BadMessage, Unavailable
+from chatroom.errors import BadMessage, Forbidden, Unavailable
 from chatroom.ids import new_participant_id
 from chatroom.protocol import (
     CaptionPosted,
@@ -34,6 +34,7 @@ from chatroom.protocol import (
 )
 from chatroom.roles import Role
 from chatroom.room import admit, info, role_of
+from signaling import transcript
 from signaling.commands import execute_over_http, history
 from signaling.context import (
     Context,
@@ -91,6 +92,10 @@ class MissedEvents(Record, frozen=True):
     latest captions, without ids."""
 
 
+LANGUAGE_CODE = "a language code such as en or zh-Hans"
+MAX_CAPTIONS = 1000
+"""As many as a room may keep (`rooms.caption_history`)."""
+
 RECORDS: tuple[type[Record], ...] = (RoomCreated, Joined, Replies, MissedEvents)
 
 
@@ -101,6 +106,7 @@ def add_routes(app: web.Application) -> None:
     router.add_post("/api/rooms/{room}/participants", join)
     router.add_post("/api/rooms/{room}/commands", post_command)
     router.add_get("/api/rooms/{room}/events", get_events)
+    router.add_get("/api/rooms/{room}/captions", get_captions)
     router.add_get("/api/rooms/{room}/ws", websocket)
     router.add_get("/api/languages", get_languages)
 
@@ -113,7 +119,7 @@ async def create_room(request: web.Request) -> web.Response:
         title=line(draft.title, "title"),
         host_name=line(draft.host_name, "host_name"),
         languages=list(dict.fromkeys(draft.languages)),
-        rules=draft.rules.strip(),
+        rules=paragraphs(draft.rules),
     )
     limit_rooms(request)
     host, now = new_participant_id(), time.time()
@@ -197,7 +203,7 @@ async def get_events(request: web.Request) -> web.Response:
     room, claims = await participant(request)
     room.admit(claims.participant)
     limit_commands(context, claims)
-    captions = _query(request, "captions", Language, "a language code such as en or zh-Hans")
+    captions = _query(request, "captions", Language, LANGUAGE_CODE)
     after = _query(request, "after", Cursor, "the cursor of an answer before")
     missed = await missed_events(context, room.id, after)
     latest = await context.store.latest_cursor(room.id) if missed is None else (after or "")
@@ -226,6 +232,35 @@ async def _state(context: Context, room: RoomHub, reader: _HttpReader, cursor: s
     ]
     seen = [event for event in (seen_by(event, reader) for event in events) if event is not None]
     return [*seen, *map(CaptionPosted, await history(context.hub, room, reader.captions, cursor))]
+
+
+async def get_captions(request: web.Request) -> web.Response:
+    """What was said so far, as a file. An ended room's too, while it is kept."""
+    room, claims = await participant(request)
+    limit_commands(of(request), claims)
+    now = await room.current()
+    if claims.participant in now.removed:
+        raise Forbidden("You were removed from this room.")
+    language = _query(request, "lang", Language, LANGUAGE_CODE)
+    name = request.query.get("format") or "json"
+    if name not in transcript.FORMATS:
+        raise BadMessage(f"format is one of {', '.join(transcript.FORMATS)}.")
+    both = request.query.get("both") or "0"
+    if both not in ("0", "1"):
+        raise BadMessage("both is 1, for the original beside each translation, or 0.")
+    captions = await of(request).store.captions(room.id, MAX_CAPTIONS)
+    lines = transcript.lines_of(captions, language, both == "1")
+    answer = transcript.Transcript(room.id, now.title, now.created_at, language, lines)
+    write, content_type = transcript.FORMATS[name]
+    return web.Response(
+        text=write(answer),
+        content_type=content_type,
+        charset="utf-8",
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'inline; filename="{transcript.file_name(answer, name)}"',
+        },
+    )
 
 
 async def get_languages(request: web.Request) -> web.Response:
@@ -258,20 +293,36 @@ def _query(request: web.Request, name: str, kind: Any, what: str) -> str | None:
 
 
 def line(text: str, what: str) -> str:
-    """One line of text as people type it: no control characters (which also hide text or turn
-    its direction), no white space around or doubled. Raises BadMessage when nothing is left."""
-    kept = "".join(
-        " " if c.isspace() else c
-        for c in text
-        if c.isspace() or (unicodedata.category(c) not in ("Cc", "Cs", "Co") and c not in _BIDI)
-    )
-    kept = " ".join(kept.split())
-    if not kept:
+    """One line of text as people type it: nothing that is not seen (it hides text, turns its
+    direction, or makes one name look like another), no white space around or doubled. Raises
+    BadMessage when nothing is left."""
+    kept = " ".join(_seen("".join(" " if c.isspace() else c for c in text)).split())
+    # Cn, not assigned, is what newer emoji are to an older Python.
+    if not any(
+        unicodedata.category(c)[0] in "LNPS" or unicodedata.category(c) == "Cn" for c in kept
+    ):
         raise BadMessage(f"The message is not valid: {what} is empty.")
     return kept
 
 
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def paragraphs(text: str) -> str:
+    """Some lines of text, without what is not seen."""
+    return _seen(text.replace("\r\n", "\n")).strip()
+
+
+def _seen(text: str) -> str:
+    return "".join(
+        c
+        for c in text
+        if c in _KEPT or (unicodedata.category(c) not in _UNSEEN and c not in _BLANK)
+    )
+
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co"})
+_KEPT = frozenset("\n\t\u200c\u200d")
+"""Line breaks; joiners, which Persian, Indic scripts and emoji need."""
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that show nothing."""
 
 
 def json_response(

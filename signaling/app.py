@@ -10,13 +10,16 @@ import secrets
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from chatroom.errors import Unavailable
 from chatroom.live import Live
 from chatroom.redis_server import EmbeddedRedis
 from chatroom.store import Store, connect_redis
 from media.port import MediaPort
+from media.settings import MediaSettings
 from signaling import api, descriptors, pages, whip
 from signaling.config import Config, ConfigError
 from signaling.context import CONTEXT, Context, security_headers
@@ -65,12 +68,17 @@ class Server:
             await embedded.start()
             stack.push_async_callback(embedded.stop)
             url = embedded.url
-        client = connect_redis(self.config.redis, url)
+        try:
+            client = connect_redis(self.config.redis, url)
+        except ValueError as error:
+            raise ConfigError(f"redis.url: {error}.") from None
         stack.push_async_callback(client.aclose)
         store = Store(client, self.config.rooms, timeout_s=self.config.redis.timeout_s + 1.0)
         live = Live(client)
         stack.push_async_callback(live.aclose)
-        tokens = Tokens(await store.secret("jwt"), lifetime_s=settings.token_lifetime_h * 3600)
+        tokens = Tokens(
+            await _secret(store, self.config.redis.url), lifetime_s=settings.token_lifetime_h * 3600
+        )
 
         incidents = Incidents()
         hub = Hub(
@@ -78,7 +86,7 @@ class Server:
         )
         stack.push_async_callback(hub.close)
         bridge = MediaBridge(hub, settings.bus_batch_ms / 1000)
-        media = await MediaPort.open(self.config.media, bridge)
+        media = await _open_media(self.config.media, bridge)
         stack.push_async_callback(media.close)
         await hub.start(media)
 
@@ -94,7 +102,11 @@ class Server:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG).start()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG).start()
+        except OSError as error:
+            where = f"server.host {settings.host!r}, server.port {settings.port} (TCP)"
+            raise OSError(f"HTTP cannot listen at {where}: {error.strerror or error}.") from None
         self._runner = runner
 
         if settings.worker:
@@ -160,7 +172,43 @@ def _parsed(config: Config) -> tuple[list[Network], list[str]]:
         links = ice_links(config.server.ice_servers)
     except ValueError as error:
         raise ConfigError(f"server.ice_servers: {error}.") from None
+    _check_urls([config.server.public_url] if config.server.public_url else [], "server.public_url")
+    _check_urls(config.server.allowed_origins, "server.allowed_origins")
     return proxies, links
+
+
+def _check_urls(urls: list[str], key: str) -> None:
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            good = False
+        if not good:
+            raise ConfigError(f"{key}: {url!r} is no address such as https://rooms.example.org.")
+
+
+async def _secret(store: Store, url: str) -> bytes:
+    """The token key. Raises Unavailable, in words for the operator."""
+    try:
+        return await store.secret("jwt")
+    except Unavailable as error:
+        if not url:
+            raise
+        # Without user name and password.
+        where = url.rpartition("@")[2] if "@" in url else url
+        raise Unavailable(f"Redis at {where} (redis.url) cannot be used: {error.message}") from None
+
+
+async def _open_media(settings: MediaSettings, events: MediaBridge) -> MediaPort:
+    """Raises ConfigError and OSError, in words for the operator."""
+    try:
+        return await MediaPort.open(settings, events)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"[media] cannot be used: {error}.") from None
+    except OSError as error:
+        where = f"media.host {', '.join(settings.host)}, media.port {settings.port} (UDP)"
+        raise OSError(f"Sound cannot use {where}: {error.strerror or error}.") from None
 
 
 def _node_name() -> str:

@@ -9,6 +9,7 @@ it stands and what is allowed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 import typing
@@ -145,9 +146,8 @@ def _checked(name: str, of: Field[Any], section: type, value: Any, where: str) -
         good = value in info.choices
     if good and kind in (int, float):
         low, high = info.minimum, info.maximum
-        # Written so that nan is refused.
         good = (low is None or value >= low) and (high is None or value <= high)
-        good = good and value == value
+        good = good and math.isfinite(value)
     if not good:
         shown = "(not shown)" if info.secret else repr(value)
         raise ConfigError(f"{where}: {name}.{of.name} = {shown} is not {allowed(section, of)}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from chatroom.protocol import ErrorReply, Event, Reply
+from chatroom.protocol import ErrorReply, Event, Reply, Welcome
 from chatroom.roles import Role
 from signaling.tokens import Claims
 from signaling.views import Fanout, cursor_key, envelope_frame
@@ -102,6 +102,7 @@ class Connection:
         for cursor, event in missed:
             frame = Fanout(event, cursor).frame(self)
             if frame is not None:
+                self._owe(frame)
                 self._write_event(cursor, frame, transient=False)
         waiting, self._waiting = self._waiting or [], None
         for waited_cursor, frame, transient in waiting:
@@ -110,6 +111,17 @@ class Connection:
     def reply(self, message: Reply | Event) -> None:
         """Something for this socket alone."""
         self._write(envelope_frame(message))
+
+    def introduce(self, message: Welcome) -> None:
+        """The state at the beginning."""
+        frame = envelope_frame(message)
+        self._owe(frame)
+        self._write(frame)
+
+    def _owe(self, frame: bytes) -> None:
+        """What everybody gets who comes is no sign of slowness, however much it is: cut off for
+        it, they would come back for the same for ever."""
+        self._hard += len(frame)
 
     def keeps_up(self) -> bool:
         """Whether little is waiting to be read by the client."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -114,9 +115,9 @@ def limit_joins(request: web.Request) -> None:
 
 
 def _address(request: web.Request) -> str:
-    return client_address(
-        request.remote or "", request.headers.get("X-Forwarded-For"), of(request).proxies
-    )
+    # Some proxies add a header of their own below what the client sent.
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+    return client_address(request.remote or "", forwarded, of(request).proxies)
 
 
 def limit_commands(context: Context, claims: Claims) -> None:
@@ -136,8 +137,9 @@ def check_origin(request: web.Request) -> None:
     allowed = {_origin(url) for url in [*settings.allowed_origins, settings.public_url] if url}
     if origin.lower() in allowed:
         return
-    if origin != "null" and urlsplit(origin).netloc.lower() == request.host.lower():
-        return
+    with contextlib.suppress(ValueError):  # what is no URL is no origin of ours
+        if origin != "null" and urlsplit(origin).netloc.lower() == request.host.lower():
+            return
     raise Forbidden("Pages of this origin may not connect here (server.allowed_origins).")
 
 

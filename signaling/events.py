@@ -24,8 +24,10 @@ from chatroom.protocol import (
     MAX_MESSAGE_BYTES,
     Envelope,
     Event,
+    HandsChanged,
     Hello,
     Message,
+    StageChanged,
     decode_command,
     encode_json,
     type_of,
@@ -45,7 +47,6 @@ from signaling.context import Context, check_origin, limit_commands, of
 from signaling.limits import Bucket
 from signaling.problems import as_known
 from signaling.room_hub import RoomHub
-from signaling.views import cursor_key
 
 _CLOSE_CODES = {
     "unauthorized": CLOSE_UNAUTHORIZED,
@@ -55,6 +56,8 @@ _CLOSE_CODES = {
     "too_many_requests": CLOSE_TOO_MANY,
     "unavailable": CLOSE_UNAVAILABLE,
 }
+
+_WHOLE = (StageChanged, HandsChanged)
 
 # Messages over the limit get an error and the connection stays, up to this size; above it
 # aiohttp stops reading and closes with 1009.
@@ -152,7 +155,7 @@ async def _introduce(context: Context, room: RoomHub, connection: Connection, he
     await room.refresh()
     room.admit(connection.participant)
     resumed = missed is not None
-    connection.reply(
+    connection.introduce(
         await welcome(hub, room, connection.claims, connection.captions, after, resumed=resumed)
     )
     warning = language_warning(hub, room, connection.captions, "hello")
@@ -164,17 +167,21 @@ async def _introduce(context: Context, room: RoomHub, connection: Connection, he
 async def missed_events(
     context: Context, room: str, cursor: str | None
 ) -> list[tuple[str, Event]] | None:
-    """What was stored since the cursor; None when history starts anew."""
+    """What was stored since the cursor; None when history starts anew. Of lists that are told
+    whole the last one alone: two hundred hands that went up make two hundred lists."""
     if cursor is None:
         return None
-    if max(cursor_key(cursor)) >= 1 << 64:
-        return None  # no stream has such a cursor
     limit = context.settings.resume_events
     try:
         missed = await context.store.events_after(room, cursor, limit + 1)
     except CursorTooOld:
         return None
-    return missed if len(missed) <= limit else None
+    if len(missed) > limit:
+        return None
+    latest: dict[type[object], str] = {
+        type(event): at for at, event in missed if isinstance(event, _WHOLE)
+    }
+    return [(at, event) for at, event in missed if latest.get(type(event), at) == at]
 
 
 async def _listen(

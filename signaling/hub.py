@@ -13,6 +13,7 @@ from chatroom.errors import ChatroomError, SessionNotFound
 from chatroom.live import Live, Subscription
 from chatroom.protocol import CaptionsStatus, CaptionsStatusChanged
 from chatroom.store import Store
+from signaling import collector
 from signaling.connection import SocketStats
 from signaling.problems import Incidents
 from signaling.room_hub import RoomHub, Session
@@ -177,7 +178,7 @@ class Hub:
             return
         if room.unused_since is None:
             room.unused_since = now
-            await self.store.set_presence(room.id, self.node, 0, ())
+            await self.store.leave_presence(room.id, self.node)
         elif now - room.unused_since >= self.settings.linger_s:
             await self.forget(room)
 
@@ -190,6 +191,8 @@ class Hub:
             await self.live.unsubscribe(subscription)
         await self.media.close_room(room.id, "nobody is here")
         await room.close(going_away=False)
+        if not self.rooms:
+            collector.tidy()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside; what goes wrong is an incident."""
@@ -204,7 +207,7 @@ class Hub:
         try:
             await work
         except ChatroomError as error:
-            log.warning("%s", error.message)
+            self.incidents.refuse(error, "background")
         except Exception as error:
             self.incidents.report(error, "background")
 
@@ -229,6 +232,6 @@ class Hub:
             task.cancel()
         for room in list(self.rooms.values()):
             with contextlib.suppress(ChatroomError):
-                await self.store.set_presence(room.id, self.node, 0, ())
+                await self.store.leave_presence(room.id, self.node)
         self.rooms.clear()
         self._subscriptions.clear()

@@ -80,6 +80,7 @@ _COUNTERS = (
     "packets_received",
     "bytes_received",
     "send_blocked",
+    "shed",
     "retransmitted",
     "retransmissions_refused",
     "malformed_rtcp",

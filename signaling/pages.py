@@ -38,8 +38,12 @@ async def room(request: web.Request) -> web.StreamResponse:
 
 async def static(request: web.Request) -> web.StreamResponse:
     """A file below `web/`; kinds that browsers use alone, no directories, nothing outside."""
-    path = (WEB / request.match_info["path"]).resolve()
-    if not path.is_relative_to(WEB) or path.suffix not in _KINDS or not path.is_file():
+    try:
+        path = (WEB / request.match_info["path"]).resolve()
+        found = path.is_relative_to(WEB) and path.suffix in _KINDS and path.is_file()
+    except (OSError, ValueError):  # what can be no file's name
+        found = False
+    if not found:
         raise NotFound("There is nothing at this address.")
     return web.FileResponse(path, headers=_REVALIDATE)
 

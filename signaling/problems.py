@@ -16,6 +16,7 @@ from http import HTTPStatus
 import msgspec
 import redis.exceptions
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from chatroom.errors import ChatroomError, Unavailable
 
@@ -225,6 +226,8 @@ def errors_middleware(incidents: Incidents) -> Callable[..., Awaitable[web.Strea
             if allow is not None:
                 response.headers["Allow"] = allow
             return response
+        except (web.RequestPayloadError, HttpProcessingError):
+            return problem_of(400, "bad_request", "The body cannot be read as its headers say.")
         except Exception as error:
             route = request.match_info.route.resource
             where = f"{request.method} {route.canonical if route is not None else '?'}"

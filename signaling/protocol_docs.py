@@ -13,7 +13,7 @@ from chatroom import errors, protocol
 from chatroom.errors import ChatroomError
 from chatroom.protocol import COMMANDS, EVENTS, RECORDS, REPLIES, Envelope
 from chatroom.roles import ALLOWED, Action, Role
-from signaling import api, languages, problems
+from signaling import api, languages, problems, transcript
 from signaling.connection import CLOSE_CODES
 from signaling.problems import STATUS
 
@@ -42,6 +42,7 @@ of [these](#errors) and `detail` a sentence for people.
 | `POST /api/rooms/{room}/participants` | | `JoinDraft` | 201 `Joined` |
 | `POST /api/rooms/{room}/commands` | yes | a [command](#commands) | 200 `Replies` |
 | `GET /api/rooms/{room}/events?after=CURSOR&captions=LANGUAGE` | yes | | 200 `MissedEvents` |
+| `GET /api/rooms/{room}/captions?lang=LANGUAGE&format=FORMAT&both=1` | yes | | 200, a file |
 | `GET /api/rooms/{room}/ws` | in `hello` | | a [WebSocket](#websocket) |
 | `GET /api/languages` | | | 200 `Languages` |
 | `GET /healthz` | | | 200 while Redis answers, else 503 |
@@ -50,6 +51,13 @@ of [these](#errors) and `detail` a sentence for people.
 
 A client without a WebSocket sends commands and asks for events over HTTP: first without `after`,
 then with the `cursor` of the answer before. It counts as being in the room for 10 s after asking.
+
+`captions` is what was said so far (the newest `rooms.caption_history` lines, for an ended room
+while it is kept): `format` is `vtt` (WebVTT), `srt` (SubRip), `txt` or `json` (`Transcript`, also
+without `format`). Without `lang` the lines are as they were said; with it they are in that
+language, as far as somebody has read them in it: a line without a translation is the original with
+its language before it, `[es] Buenas tardes.`, and 422 `language_unavailable` tells that there is
+none at all. `both=1` puts the original under each translation. Times are those of the room's clock.
 
 A token is a JWT (HS256) with `room`, `sub` (the participant), `name`, `role`, `speaks`, `iat` and
 `exp`. The role in it is the one at issue; what somebody may do now is decided by the room's state.
@@ -89,7 +97,8 @@ only.
 1. The client sends [`hello`](#hello) within 10 s, with its token, the caption language, and after a
    lost connection the `id` of the last event it saw as `cursor`.
 2. The server answers [`welcome`](#welcome) with the state now. With `resumed: true` every stored
-   event after the cursor follows; otherwise history starts anew from the welcome's `history`.
+   event after the cursor follows (of `stage` and `hands`, which are whole lists, the last one);
+   otherwise history starts anew from the welcome's `history`.
 3. Events follow as they happen, each only as far as its reader may see it: captions carry the
    reader's language alone, hands are whole for hosts only, and `invited`, `invitation_answered`
    and `removed` go to the person concerned and to hosts.
@@ -121,9 +130,9 @@ def protocol_page() -> str:
     parts += ["## Records", "", "The structures inside messages and bodies.", ""]
     parts += [_struct(Envelope, notes, "Envelope")]
     parts += [_struct(kind, notes, kind.__name__) for kind in RECORDS]
-    for module, kinds in ((api, api.RECORDS), (languages, languages.RECORDS)):
+    for module in (api, languages, transcript):
         inner = _Notes(module)
-        parts += [_struct(kind, inner, kind.__name__) for kind in kinds]
+        parts += [_struct(kind, inner, kind.__name__) for kind in module.RECORDS]
     parts += ["### Kinds of values", "", "| name | what it is |", "|---|---|"]
     parts += [f"| `{name}` | `{what}` |" for name, what in _aliases(notes)]
     parts += ["", "## Errors", "", "| code | status | meaning |", "|---|---|---|"]

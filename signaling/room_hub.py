@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -47,8 +47,6 @@ from signaling.views import Fanout, cursor_key, reduce_caption
 if TYPE_CHECKING:
     from signaling.hub import Hub
 
-log = logging.getLogger(__name__)
-
 _CHANGES_ROOM = (StageChanged, HandsChanged, Invited, InvitationAnswered, Removed, RoomOver)
 _MAX_QUEUE = 10_000
 _PAGE = 1000
@@ -57,6 +55,8 @@ MAX_AGE_S = 2.0
 that were lost without anybody noticing."""
 _MAX_VIEWS = 100
 """Languages that the latest captions are kept ready in."""
+_MAX_LANGUAGES = 40
+"""Languages that captions are asked for by this node."""
 _AT_ONCE = 100
 """Sockets written to in one turn of the loop; some 10 µs each."""
 
@@ -143,7 +143,7 @@ class RoomHub:
                     await self._handle(*item)
             except ChatroomError as error:
                 # Redis is away; what is missed now is caught up with when it is back.
-                log.warning("room %s: %s", self.id, error.message)
+                self._hub.incidents.refuse(error, "room events")
                 await asyncio.sleep(1.0)
                 self.on_gap()
             except Exception as error:
@@ -193,8 +193,10 @@ class RoomHub:
             self._read_at = asked
             if self.room != before:
                 self._tell_media()
-            if _roles(self.room) != _roles(before):
-                for connection in self.connections:
+            # The few whose role the room decides, now or before; the others keep theirs.
+            changed = {who for who, _ in _roles(self.room).items() ^ _roles(before).items()}
+            for connection in self.connections if changed else ():
+                if connection.participant in changed:
                     role = role_of(self.room, connection.participant, connection.claims.role)
                     if connection.set_role(role):
                         connection.reply(RoleChanged(role.value))
@@ -347,20 +349,26 @@ class RoomHub:
 
     async def _over(self, event: RoomOver) -> None:
         error = ErrorReply("room_ended", "This room has ended.", fatal=True)
-        for connection in list(self.connections):
-            connection.fail(error, CLOSE_ENDED)
+        # The sound first: the sockets may be thousands, and each is closed by a task.
         await self._hub.media.close_room(self.id, event.reason)
+        for number, connection in enumerate(list(self.connections), 1):
+            connection.fail(error, CLOSE_ENDED)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     # ---------------------------------------------------------------------- presence
 
     def audience(self, now: float) -> tuple[int, set[str]]:
         """How many people who are not on stage are here, by socket, sound or polling, each
-        counted once, and the caption languages read. `now` on time.monotonic()'s clock."""
+        counted once, and the caption languages read, the most read ones where they are very
+        many. `now` on time.monotonic()'s clock."""
         self.polls = {who: poll for who, poll in self.polls.items() if poll[0] > now}
         people = {connection.participant for connection in self.connections}
         people |= {session.participant for session in self.sessions.values()}
         people |= self.polls.keys()
-        return len(people - self._stage), set(self._languages())
+        # A language is any tag: made-up ones must not grow every caption and the work on it.
+        read = Counter(self._languages()).most_common(_MAX_LANGUAGES)
+        return len(people - self._stage), {language for language, _ in read}
 
     def _languages(self) -> Iterator[str]:
         yield from filter(None, self._hub.media.news_languages(self.id))

@@ -86,6 +86,9 @@ async def publish(request: web.Request) -> web.Response:
     if not on_stage or not may(role_now(room, claims), Action.PUBLISH):
         raise Forbidden("Only people on stage may publish; raise a hand to be invited.")
     offer = await _offer(request)
+    # The offer may have taken its time: the room as it is followed now, or again.
+    room = await context.hub.open(room.id)
+    room.admit(claims.participant)
     session = await context.media.publish(room.id, claims.participant, offer)
     here = _remember(room, session, offer)
     # The stage may have changed while the offer was answered.
@@ -101,6 +104,8 @@ async def listen(request: web.Request) -> web.Response:
     room, claims = await _enter(request)
     news = _news(request)
     offer = await _offer(request)
+    # The offer may have taken its time: the room as it is followed now, or again.
+    room = await context.hub.open(room.id)
     await room.current()
     # Somebody removed while their offer came in must not be left with a session.
     room.admit(claims.participant)

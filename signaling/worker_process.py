@@ -27,6 +27,9 @@ STEADY_S = 60.0
 """A worker that ran for so long begins with the first pause again."""
 
 STOP_TIMEOUT_S = 10.0
+NICE = 10
+"""What the worker gives way by: a recogniser takes every core it can get, and captions can be late
+where sound cannot. At 10 a thread of the server's gets nine times its share."""
 LEAVE_S = 5.0
 """How long an orphan may take to leave by itself."""
 
@@ -75,12 +78,15 @@ class WorkerProcess:
         pause = self._backoff_s[0]
         while True:
             began = time.monotonic()
-            code = await self._run_once()
+            try:
+                how = _how(await self._run_once())
+            except OSError as error:  # no memory or no descriptors for a process just now
+                how = f"it could not be started: {error}"
             if time.monotonic() - began >= STEADY_S:
                 pause = self._backoff_s[0]
             log.warning(
                 "The translation worker ended (%s); it is started again in %g s.",
-                _how(code),
+                how,
                 pause,
             )
             await asyncio.sleep(pause)
@@ -129,6 +135,14 @@ def leave_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
+def give_way() -> None:
+    """In the child: run only on what the server leaves. To be called before threads are made."""
+    os.nice(NICE)
+    # The child leads a session, and with autogroups Linux weighs sessions, not their processes.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICE), encoding="ascii")
 
 
 def _how(code: int) -> str:

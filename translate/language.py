@@ -55,6 +55,12 @@ _DENSITY = 3.0
 
 _SHORT = 18.0
 """Lines up to this weight are short."""
+# Questions for something that is not known. "Could you …?" may well become "Please …".
+_WHAT = re.compile(
+    r"^¿?(what|who|where|when|why|how|which|qué|quién|dónde|cuándo|cuánt|cómo|cuál|"
+    r"o que|que|quem|onde|quando|quanto|como|qual)|[谁哪几]|什么|多少|怎么",
+    re.IGNORECASE,
+)
 _REMARK = re.compile(r"[(（\[【]")
 
 # What a model says when it speaks for itself. Narrow on purpose: people say that they are sorry.
@@ -154,7 +160,7 @@ def why_not_translation(original: str, answer: str, target: str, *, strict: bool
         return "the answer is far longer than what was said"
     if not strict:
         return None
-    if _asks(original) and not _asks(answer):
+    if _asks(original) and _WHAT.search(original) and not _asks(answer):
         return "the answer to a question is no question"
     if meant > 24 and said < 0.2 * meant:
         return "the answer is far shorter than what was said"

@@ -21,11 +21,14 @@ from translate.language import base, name, to_variant
 from translate.words import collapse, has_loop, tidy
 
 LONGEST_S = 28.0
-"""Whisper takes 30 s with the silence behind it."""
+"""Whisper takes 30 s (`_WINDOW_S`) with the silence behind it."""
+_WINDOW_S = 30.0
 
 _PAD_S = 1.0
 """Silence behind the speech. Without it Whisper does not end: it says the sentence again."""
-_RETRY_PAD_S = 2.0
+_RETRY_PAD_S = 8.0
+"""Ends the loops that a second did not. On 30 cuts of 15 clips: 2 word errors in 394, and no loop;
+with 2 s they were 36, in 4 loops."""
 
 _PROMPTS = {"zh": "以下是普通话的句子。"}
 """Chinese: simplified characters, with punctuation."""
@@ -134,9 +137,10 @@ class WhisperRecogniser:
         text, score, no_speech = self._run(sound, code, _PAD_S, limit, 0)
         if final and self._loops(text, language):
             # More silence ends most loops. Who really said it twice is heard twice again.
-            text, score, no_speech = self._run(sound, code, _RETRY_PAD_S, limit, 0)
+            pad_s = min(_RETRY_PAD_S, _WINDOW_S - len(sound) / RATE)
+            text, score, no_speech = self._run(sound, code, pad_s, limit, 0)
             if _compression(text) > _COMPRESSION:
-                text, score, no_speech = self._run(sound, code, _RETRY_PAD_S, limit, 3)
+                text, score, no_speech = self._run(sound, code, pad_s, limit, 3)
         elif not final:
             text = collapse(text, language)
         doubt = self._doubt(text, score, no_speech, code, final)

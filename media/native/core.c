@@ -110,6 +110,7 @@ plane *plane_open(const int *sockets, int count, const plane_options *options) {
     p->socket_count = count;
     p->random = 2463534242u;
     atomic_init(&p->shed_at, -1e9);
+    p->backlog_at = now_s();
     pthread_mutex_init(&p->lock, NULL);
     for (int i = 0; i < count; i++) {
         p->sockets[i] = sockets[i];
@@ -180,6 +181,7 @@ void plane_read_counters(plane *p, plane_counters *out) {
     READ(not_webrtc);
     READ(queue_full);
     READ(group_packets_queued);
+    READ(shed);
     pthread_mutex_lock(&p->lock);
     out->peers = p->peer_count;
     out->groups = p->groups.count;
@@ -192,6 +194,36 @@ static uint64_t thread_ns(pthread_t thread) {
     if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &t) != 0)
         return 0;
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void plane_take_backlog(plane *p, plane_backlog *out) {
+    double now = now_s(), span = now - p->backlog_at;
+    memset(out, 0, sizeof *out);
+    p->backlog_at = now;
+    for (int i = 0; i < p->shard_count; i++) {
+        struct shard *s = &p->shards[i];
+        pthread_mutex_lock(&s->lock);
+        double busy = s->busy_s, late = s->late_s;
+        if (s->awake_since > 0) {
+            busy += larger(now - s->awake_since, 0);
+            s->awake_since = now;
+        }
+        for (const struct job *job = s->jobs; job != NULL; job = job->next)
+            if (job->group != NULL && job->remaining > 0)
+                late = larger(late, job_late(job, now));
+        out->shed += s->shed;
+        s->busy_s = s->late_s = 0;
+        s->shed = 0;
+        pthread_mutex_unlock(&s->lock);
+        out->late_s = larger(out->late_s, late);
+        uint64_t cpu_ns = thread_ns(s->thread);
+        if (span > 0) {
+            out->busy = smaller(larger(out->busy, busy / span), 1);
+            out->cpu = smaller(larger(out->cpu, (double)(cpu_ns - s->cpu_ns) * 1e-9 / span), 1);
+        }
+        s->cpu_ns = cpu_ns;
+        out->datagrams += atomic_exchange_explicit(&s->datagrams, 0, memory_order_relaxed);
+    }
 }
 
 void plane_cpu(plane *p, uint64_t *sending_ns, uint64_t *receiving_ns) {

@@ -31,7 +31,15 @@ typedef struct {
     uint64_t srtp_unknown_peer, srtp_no_keys, srtp_auth, srtp_replay, srtcp_auth;
     uint64_t rtp_malformed, rtp_too_many_sources, not_webrtc, queue_full;
     uint64_t peers, groups, group_packets_queued;
+    uint64_t shed;            /* of send_blocked: given up for want of time */
 } plane_counters;
+
+typedef struct {              /* since the last call, or since plane_open */
+    double late_s;            /* the most that a group datagram has been behind, up to now */
+    double busy;              /* of the busiest sending thread: share of time with work, 0 to 1 */
+    double cpu;               /* of the busiest: share of time on a core */
+    uint64_t datagrams, shed; /* by the sending threads */
+} plane_backlog;
 
 typedef struct {
     uint64_t reports;
@@ -83,6 +91,7 @@ void plane_read_counters(plane *p, plane_counters *out);
 /* CPU nanoseconds of the sending and of the receiving threads so far. */
 void plane_cpu(plane *p, uint64_t *sending_ns, uint64_t *receiving_ns);
 int plane_sending_threads(const plane *p);
+void plane_take_backlog(plane *p, plane_backlog *out);
 size_t plane_peer_bytes(void); /* of one peer's record, without its group's and tables' share */
 
 /* One SRTP direction by itself, for the known-answer tests. Profiles: 0 AEAD_AES_256_GCM,

@@ -167,6 +167,10 @@ struct shard {
     uint32_t job_count;
     bool stop;
     double stop_at;
+    double awake_since;    /* 0 while it waits */
+    double busy_s, late_s; /* until then, and the worst: since the last plane_take_backlog */
+    uint64_t shed, cpu_ns; /* cpu_ns: at the last plane_take_backlog, which alone uses it */
+    atomic_ullong datagrams;
     struct crypt scratch;  /* SRTCP keys are set for each packet: they are rare */
     struct outbox *outbox;
 };
@@ -184,7 +188,7 @@ struct counters {          /* those of plane_counters that threads add to */
         retransmitted, retransmissions_refused, stun_malformed, stun_unknown_peer,
         stun_bad_integrity, dtls_unknown_peer, srtp_unknown_peer, srtp_no_keys, srtp_auth,
         srtp_replay, srtcp_auth, rtp_malformed, rtp_too_many_sources, not_webrtc, queue_full,
-        group_packets_queued;
+        group_packets_queued, shed;
 };
 
 #define COUNT(p, what, n)                                                                        \
@@ -203,6 +207,7 @@ struct plane {
     size_t peer_count, peer_capacity;
     struct crypt scratch;  /* the calling thread's, under `lock` */
     uint32_t random;
+    double backlog_at;     /* of the last plane_take_backlog; the calling thread's */
     _Atomic double shed_at; /* when packets were last shed for want of time */
     struct counters counters;
     struct events events;
@@ -211,6 +216,8 @@ struct plane {
 };
 
 double now_s(void);
+static inline double larger(double a, double b) { return a > b ? a : b; }
+static inline double smaller(double a, double b) { return a < b ? a : b; }
 
 /* peers.c; plane.lock held unless said otherwise */
 struct peer *peer_find(struct plane *p, uint64_t handle);
@@ -239,6 +246,8 @@ bool shard_add(struct shard *s, struct group *g, struct packet *packet, double s
  * is used for SRTCP. */
 size_t member_packet(struct peer *peer, const struct packet *packet, struct crypt *scratch,
                      bool plain, uint8_t *out);
+/* How far behind a job is: the time since its next datagram was due. shard.lock held. */
+double job_late(const struct job *job, double now);
 int64_t peer_offset(const struct peer *peer, uint32_t ssrc);
 /* Sends and counts; no lock needed. */
 bool send_one(struct plane *p, const struct endpoint *to, const uint8_t *data, size_t length);

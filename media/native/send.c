@@ -138,7 +138,9 @@ bool send_one(struct plane *p, const struct endpoint *to, const uint8_t *data, s
 
 /* What the kernel does not take is tried again for a few milliseconds where its buffer is
  * full, given up where the destination is the cause, and counted either way. */
-static void flush_socket(struct plane *p, struct outbox *o, int socket) {
+static void flush_socket(struct shard *s, int socket) {
+    struct plane *p = s->plane;
+    struct outbox *o = s->outbox;
     int at = 0, count = o->counts[socket], waits = 0;
     uint64_t sent = 0, bytes = 0, lost = 0;
     while (at < count) {
@@ -166,6 +168,7 @@ static void flush_socket(struct plane *p, struct outbox *o, int socket) {
     o->counts[socket] = 0;
     COUNT(p, packets_sent, sent);
     COUNT(p, bytes_sent, bytes);
+    atomic_fetch_add_explicit(&s->datagrams, sent, memory_order_relaxed);
     if (lost > 0)
         COUNT(p, send_blocked, lost);
 }
@@ -215,9 +218,11 @@ bool shard_add(struct shard *s, struct group *g, struct packet *packet, double s
     struct job *job = calloc(1, sizeof *job);
     pthread_mutex_lock(&s->lock);
     if (job == NULL || s->job_count >= MAX_JOBS) {
+        s->shed += count;
         pthread_mutex_unlock(&s->lock);
         free(job);
         COUNT(s->plane, send_blocked, count);
+        COUNT(s->plane, shed, count);
         return false;
     }
     job->group = g;
@@ -237,6 +242,11 @@ bool shard_add(struct shard *s, struct group *g, struct packet *packet, double s
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
     return true;
+}
+
+double job_late(const struct job *job, double now) {
+    double due = job->spread * (job->total - job->remaining) / job->total;
+    return now - job->start - due;
 }
 
 /* How many members a job may serve now; where none, *wake becomes the time when it may. */
@@ -286,6 +296,9 @@ static bool run_jobs(struct shard *s, double now, double *wake) {
         double late = job->remaining == job->total ? LATE_WHOLE_S : job->spread + LATE_REST_S;
         if (now - job->start > late || (s->stop && now > s->stop_at)) {
             COUNT(s->plane, send_blocked, job->remaining);
+            COUNT(s->plane, shed, job->remaining);
+            s->shed += job->remaining;
+            s->late_s = larger(s->late_s, now - job->start);
             atomic_store(&s->plane->shed_at, now);
             drop_job(s, at);
             continue;
@@ -293,11 +306,12 @@ static bool run_jobs(struct shard *s, double now, double *wake) {
         uint32_t n = due(s, job, now, wake);
         if (n > 0) {
             progress = true;
+            s->late_s = larger(s->late_s, job_late(job, now));
             fill(s, job, n);
             pthread_mutex_unlock(&s->lock);
             for (int i = 0; i < s->plane->socket_count; i++)
                 if (s->outbox->counts[i] > 0)
-                    flush_socket(s->plane, s->outbox, i);
+                    flush_socket(s, i);
             pthread_mutex_lock(&s->lock);
             if (job->remaining == 0)
                 continue;
@@ -310,12 +324,16 @@ static bool run_jobs(struct shard *s, double now, double *wake) {
 static void *send_loop(void *argument) {
     struct shard *s = argument;
     pthread_mutex_lock(&s->lock);
+    s->awake_since = now_s();
     while (!s->stop || s->jobs != NULL) {
         double wake = INFINITY;
         if (run_jobs(s, now_s(), &wake))
             continue;
         if (s->stop && s->jobs == NULL)
             break;
+        /* Time without a core counts as work: it is as little free for more. */
+        s->busy_s += now_s() - s->awake_since;
+        s->awake_since = 0;
         if (s->jobs == NULL) {
             pthread_cond_wait(&s->wake, &s->lock);
         } else if (wake < INFINITY) {
@@ -323,6 +341,7 @@ static void *send_loop(void *argument) {
             until.tv_nsec = (long)((wake - (double)until.tv_sec) * 1e9);
             pthread_cond_timedwait(&s->wake, &s->lock, &until);
         }
+        s->awake_since = now_s();
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;

@@ -34,7 +34,7 @@ static struct { uint64_t handle, index; } groups[GROUPS];
 static plane *core;
 static struct sockaddr_in server;
 static atomic_bool chatting = true;
-static uint64_t expected_packets;
+static uint64_t expected_packets, threads_sent;
 
 #define CHECK(condition)                                                                         \
     do {                                                                                         \
@@ -272,6 +272,13 @@ static void fuzz_parsers(void) {
 
 /* ---- the control thread: what Python would do */
 
+static void take_backlog(void) {
+    plane_backlog backlog;
+    plane_take_backlog(core, &backlog);
+    CHECK(backlog.busy >= 0 && backlog.busy <= 1 && backlog.late_s >= 0 && backlog.shed == 0);
+    threads_sent += backlog.datagrams;
+}
+
 static void send_group(int g, double spread) {
     uint8_t d[200] = {0x80, 0};
     uint64_t index = ++groups[g].index;
@@ -285,6 +292,8 @@ static void send_group(int g, double spread) {
             clients[i].next++;
             expected_packets++;
         }
+    if (index % 16 == 0)
+        take_backlog();
 }
 
 static void join(struct client *c, int g) {
@@ -382,6 +391,9 @@ int main(void) {
         plane_counters counters;
         plane_read_counters(core, &counters);
         CHECK(counters.send_blocked == 0 && counters.peers == CLIENTS && received > 0);
+        take_backlog();
+        CHECK(threads_sent > expected_packets / 2);
+        threads_sent = 0;
         printf("%s: %llu packets to members, all there; %llu sent again, %llu refused, %d events\n",
                plain ? "OpenSSL" : crypt_has_fast() ? "AES-NI" : "OpenSSL (no AES-NI here)",
                (unsigned long long)expected_packets, (unsigned long long)counters.retransmitted,

@@ -260,6 +260,14 @@ async def test_cursor_of_a_store_that_was_set_back(store: Store) -> None:
     assert caught.value.code == "cursor_too_old"
 
 
+@pytest.mark.parametrize("number", [2**64 - 1, 2**64, 10**20 - 1])
+async def test_cursor_beyond_every_stream(store: Store, number: int) -> None:
+    room = await new(store)
+    await store.append(room, Presence(1))
+    with pytest.raises(CursorTooOld):
+        await store.events_after(room, f"{number}-{number}")
+
+
 @pytest.mark.parametrize("cursor", ["", "-", "1", "1-", "a-b", "1-0-0", "$", "-1-0", "١-٠"])
 async def test_what_is_no_cursor(store: Store, cursor: str) -> None:
     with pytest.raises(BadMessage):

@@ -22,7 +22,10 @@ async def test_a_node_says_anew_and_says_nobody(store: Store, redis: Redis) -> N
     await store.set_presence("r", "n1", 3, ["en"])
     await store.set_presence("r", "n1", 2, [])
     assert await store.audience("r") == (2, set())
+    # Nobody in the audience, but those on stage read too.
     await store.set_presence("r", "n1", 0, ["en"])
+    assert await store.audience("r") == (0, {"en"})
+    await store.leave_presence("r", "n1")
     assert await store.audience("r") == (0, set())
     assert not await redis.exists(keys.presence("r"))
 

@@ -228,6 +228,54 @@ def test_a_program_of_one_follows_the_dominant_speaker() -> None:
     room.check_stream("x")
 
 
+def test_who_is_heard_hears_the_loudest_other_with_a_single_section() -> None:
+    room = Stage()
+    for name in "abc":
+        room.publish(name)
+        room.join(name, slots=1, stage=True)
+    room.join("x", slots=1)
+    room.talk(1, a=SPEECH, b=SPEECH + 3, c=SPEECH + 20)
+    assert {speaker for speaker, _ in room.words("x")} == {"a"}
+    heard = room.words("a")
+    assert {speaker for speaker, _ in heard[5:]} == {"b"}
+    assert len(heard) >= 49
+    assert {speaker for speaker, _ in room.words("b") + room.words("c")} == {"a"}
+    # The stand-in is heard by all now; the one who was hears them on, as everybody does.
+    room.got.clear()
+    room.talk(1, a=60, b=10)
+    assert room.words("a") == said("b", range(50, 100))
+    assert room.words("b")[-1][0] == "a"
+    # Muted, gone and silent stand-ins make place for another.
+    for silence in (
+        lambda: room.run(room.forwarder.set_muted(frozenset("a"), room.now)),
+        lambda: room.run(room.forwarder.remove_source("c/pub", room.now)),
+    ):
+        silence()
+        room.got.clear()
+        room.talk(0.5, a=40, b=10, c=50)
+        assert {speaker for speaker, _ in room.words("b")} <= {"c"}
+    room.run(room.forwarder.set_muted(frozenset(), room.now))
+    room.talk(0.2, a=40, b=10)
+    room.talk(2, b=10)
+    room.wait(5)
+    for name in "abcx":
+        room.check_stream(name)
+
+
+def test_turns_of_two_in_a_program_of_one_are_heard_whole() -> None:
+    """Each hears all that the other says, whoever of them the audience hears."""
+    room = Stage()
+    for name in "ab":
+        room.publish(name)
+        room.join(name, slots=1, stage=True)
+    for turn in range(6):
+        room.talk(1, **({"a": 20, "b": 40} if turn % 2 else {"a": 40, "b": 20}))
+    for name, other in ("ab", "ba"):
+        assert {speaker for speaker, _ in room.words(name)} == {other}
+        assert len(room.words(name)) >= 298
+        room.check_stream(name)
+
+
 def test_moving_between_audience_and_stage_loses_and_repeats_nothing() -> None:
     room = Stage(Rules(pack_60_from=1))
     room.publish("a")

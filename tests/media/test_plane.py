@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from media import rtcp
-from media.plane import IceCredentials, SrtpKeys, SrtpProfile
+from media.plane import Backlog, IceCredentials, SrtpKeys, SrtpProfile
 from tests.media.client import TestPeer, open_socket, random_keys, stun
 from tests.media.conftest import Bench, OpenPlane, Recorder, new_credentials
 
@@ -566,3 +566,25 @@ async def test_closing_twice_is_closing_once(open_plane: OpenPlane) -> None:
     plane = await open_plane(["127.0.0.1"], 0, consent_timeout_s=30)
     await plane.close()
     await plane.close()
+
+
+async def test_the_backlog_says_what_was_sent_and_how_late_since_the_last_call(
+    three: Three,
+) -> None:
+    bench, group, members = three
+    bench.plane.backlog()
+    for sequence in range(1, 11):
+        bench.plane.send_group(group, packet(sequence), sequence)
+        for _, client in members:
+            await client.next_rtp()
+    await asyncio.sleep(0.01)
+    told = bench.plane.backlog()
+    assert told.datagrams == 30
+    assert told.shed == bench.plane.stats().shed == 0
+    assert 0 < told.busy <= 1
+    assert 0 < told.cpu <= 1
+    assert 0 < told.late_ms < 10_000
+    after = bench.plane.backlog()
+    assert after.datagrams == after.shed == after.late_ms == 0
+    await bench.plane.close()
+    assert bench.plane.backlog() == Backlog()

@@ -309,3 +309,39 @@ def test_every_source_file_is_built_and_sanitized() -> None:
     script = (root / "media/native/sanitize.sh").read_text("utf-8")
     for name in sources:
         assert f"{name}.c" in script
+
+
+async def test_what_is_still_to_be_sent_is_behind_from_when_it_was_due(
+    crowd: Crowd, heard: Recorder
+) -> None:
+    await crowd.add(300, heard)
+    group = crowd.plane.add_group()
+    for handle in crowd.handles:
+        crowd.plane.join_group(group, handle, 96, {})
+    crowd.plane.backlog()
+    crowd.plane.send_group(group, rtp(1, b"first"), 1, spread_s=30)
+    await asyncio.sleep(0.2)
+    slow = crowd.plane.backlog()
+    # In time by its own spread, and the threads mostly wait.
+    assert slow.late_ms < 150
+    assert slow.busy < 0.9
+    assert 0 < slow.datagrams < 50
+    crowd.plane.send_group(group, rtp(2, b"second"), 2)
+    await crowd.collect(600)
+    # What is no more to be spread was due at its start.
+    assert crowd.plane.backlog().late_ms >= 200
+
+
+async def test_more_than_can_be_sent_is_shed_and_told(crowd: Crowd, heard: Recorder) -> None:
+    await crowd.add(300, heard)
+    group = crowd.plane.add_group()
+    for handle in crowd.handles:
+        crowd.plane.join_group(group, handle, 96, {})
+    crowd.plane.backlog()
+    for number in range(1, 3000):
+        crowd.plane.send_group(group, rtp(number, b"much"), number)
+    told = crowd.plane.backlog()
+    assert told.shed > 0
+    assert told.shed <= crowd.plane.stats().shed <= crowd.plane.stats().send_blocked
+    assert told.busy > 0.1
+    assert told.late_ms > 0

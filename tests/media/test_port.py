@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import random
@@ -482,6 +483,35 @@ async def test_offers_that_cannot_be_answered(open_hall: OpenHall) -> None:
     with pytest.raises(RoomFull):
         await hall.port.listen("r", "y", client.offer("listen"), on_stage=False)
     await client.close()
+
+
+async def test_who_left_leaves_nothing_for_the_collector(open_hall: OpenHall) -> None:
+    # A full collection stops everything for as long as a crowd has objects, so it is put off; a
+    # crowd that left must be gone without it.
+    hall = await open_hall()
+
+    def sessions() -> int:
+        gone = ("media.port._Session", "media.peer.Peer", "media.forward.Listener")
+        kinds = (f"{type(o).__module__}.{type(o).__qualname__}" for o in gc.get_objects())
+        return sum(kind in gone for kind in kinds)
+
+    gc.collect()
+    before = sessions()
+    gc.disable()
+    try:
+        for number in range(3):
+            listener = await hall.listen(f"x{number}")
+            assert sessions() > before
+            await hall.port.hang_up(listener.session, "left")
+        # One that never connects.
+        client = await hall.open_client()
+        session = await hall.port.listen("r", "y", client.offer("listen"), on_stage=False)
+        await hall.port.hang_up(session.id, "left")
+        del session, listener
+        await asyncio.sleep(0)
+        assert sessions() == before
+    finally:
+        gc.enable()
 
 
 async def test_many_who_connect_at_once_come_in_turns(open_hall: OpenHall) -> None:

@@ -73,6 +73,9 @@ async def test_a_room_is_created_looked_at_and_joined(client: Client) -> None:
         ('{"title": "x", "languages": ["English"]}', {}, (400, "bad_message")),
         ('{"title": "x", "languages": ["en"], "admin": true}', {}, (400, "bad_message")),
         ('{"title": " \\u202e ", "languages": ["en"]}', {}, (400, "bad_message")),
+        ('{"title": "\\u200b\\u200d\\u3164", "languages": ["en"]}', {}, (400, "bad_message")),
+        ('{"title": "x", "languages": ["en\\n"]}', {}, (400, "bad_message")),
+        (b"no gzip", {"Content-Encoding": "gzip"}, (400, "bad_request")),
         ('{"title": "%s", "languages": ["en"]}' % ("x" * 121), {}, (400, "bad_message")),
         (b"x" * 70_000, {}, (413, "too_large")),
         (
@@ -90,6 +93,20 @@ async def test_bad_bodies(
     assert await problem(reply) == expected
 
 
+async def test_what_is_not_seen_is_left_out(client: Client) -> None:
+    draft = {
+        "title": "A\u200bna\u2066 \u200b\u202eB\u00ad",
+        "languages": ["en"],
+        "rules": " One.\r\n\tTwo\u202e\0. \U0001fae9\n",
+        "host_name": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    }
+    reply = await client.session.post(f"{client.url}/api/rooms", json=draft)
+    room = (await reply.json())["room"]
+    assert room["title"] == "Ana B"
+    assert room["rules"] == "One.\n\tTwo. \U0001fae9"
+    assert room["stage"][0]["name"] == draft["host_name"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
@@ -102,6 +119,8 @@ async def test_bad_bodies(
         ("GET", "/static/../app.py", (404, "not_found")),
         ("GET", "/static/%2e%2e/app.py", (404, "not_found")),
         ("GET", "/static/tsconfig.json/x", (404, "not_found")),
+        ("GET", "/static/%00.js", (404, "not_found")),
+        ("GET", f"/static/{'a' * 300}.js", (404, "not_found")),
     ],
 )
 async def test_addresses_that_are_wrong(
@@ -148,7 +167,11 @@ async def test_a_trusted_proxy_says_whose_address_it_is(start: Starter) -> None:
             ).status
             for address in ("198.51.100.1", "198.51.100.2", "198.51.100.1")
         ]
-    assert statuses == [201, 201, 429]
+        assert statuses == [201, 201, 429]
+        # A proxy that adds a header of its own below what the client made up.
+        twice = [("X-Forwarded-For", "192.0.2.77"), ("X-Forwarded-For", "198.51.100.1")]
+        reply = await session.post(f"{server.url}/api/rooms", json=draft, headers=twice)
+        assert reply.status == 429
 
 
 async def test_joins_are_limited_by_address(start: Starter) -> None:

@@ -64,6 +64,7 @@ def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
         ("[server]\nport = true\n", ["server.port = True", "a whole number"]),
         ('[server]\nport = "x"\n', ["server.port = 'x'", "a whole number"]),
         ("[server]\nheartbeat_s = nan\n", ["server.heartbeat_s", "a number of at least 1"]),
+        ("[server]\nheartbeat_s = inf\n", ["server.heartbeat_s", "a number of at least 1"]),
         ('[server]\nlog_level = "loud"\n', ["server.log_level = 'loud'", '"debug", "info"']),
         ("[server]\nworker = 1\n", ["server.worker = 1", "true or false"]),
         ("[server]\nallowed_origins = [1]\n", ["server.allowed_origins", "a list of texts"]),

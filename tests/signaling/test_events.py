@@ -99,7 +99,7 @@ async def test_pages_of_other_sites_may_not_connect(start: Starter) -> None:
     async with aiohttp.ClientSession() as session:
         client = Client(session, server.url)
         host = await client.create()
-        for origin in ("https://evil.example", "null", f"{server.url}1"):
+        for origin in ("https://evil.example", "null", f"{server.url}1", "http://["):
             with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
                 await client.connect(host.room, origin=origin)
             assert caught.value.status == 403
@@ -245,6 +245,21 @@ async def test_who_was_cut_off_gets_exactly_what_was_missed(client: Client, serv
     assert (await once_more.until("caption"))["caption"]["utterance"] == "u5"
 
 
+async def test_of_missed_lists_the_last_comes(client: Client) -> None:
+    host = await client.create()
+    cursor = (await host.socket()).welcome["cursor"]
+    for name in ("Ana", "Bea", "Cem"):
+        await (await client.join(host.room, name)).command("raise_hand")
+    await host.command("set_muted", muted=True)
+    back = await host.socket(cursor=cursor)
+    assert back.welcome["resumed"] is True
+    missed = [m for m in await back.settled() if "id" in m]
+    assert types(missed) == ["hands", "stage"]
+    assert [hand["name"] for hand in missed[0]["hands"]] == ["Ana", "Bea", "Cem"]
+    await host.command("set_muted", muted=False)
+    assert (await back.until("stage"))["id"] > missed[-1]["id"]
+
+
 async def test_events_during_the_welcome_come_once_and_in_order(
     client: Client, server: Server
 ) -> None:
@@ -362,6 +377,17 @@ async def test_counts(client: Client, server: Server) -> None:
     await one.close()
     await two.close()
     assert (await keeper.until("presence"))["listeners"] == 0
+
+
+async def test_who_is_on_stage_reads_without_an_audience(client: Client, server: Server) -> None:
+    host = await client.create()
+    socket = await host.socket(captions="pt")
+    store = server.context.store
+    async with asyncio.timeout(10):
+        while await store.wanted_languages(host.room) != {"pt"}:
+            await asyncio.sleep(0.05)
+    assert await store.listeners(host.room) == 0
+    await socket.close()
 
 
 async def test_talking(client: Client, server: Server) -> None:

@@ -113,6 +113,20 @@ async def test_while_redis_is_away_nobody_waits_for_the_others(
     assert await room.current() is room.room
 
 
+async def test_made_up_languages_do_not_add_up(client: Client, server: Server) -> None:
+    host = await client.create()
+    sockets = [await host.socket(captions="pt"), await host.socket(captions="pt")]
+    sockets += [await host.socket(captions=f"en-x{number:04}") for number in range(60)]
+    sockets.append(await host.socket(captions="fr"))
+    sockets.append(await host.socket(captions="fr"))
+    people, languages = server.context.hub.rooms[host.room].audience(0.0)
+    assert people == 0
+    assert len(languages) == room_hub._MAX_LANGUAGES
+    assert {"pt", "fr"} < languages
+    for socket in sockets:
+        await socket.close()
+
+
 async def test_joins_tell_the_room_nothing_but_the_count(client: Client) -> None:
     host = await client.create()
     socket = await host.socket()

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,7 @@ async def test_rooms_survive_a_stop_and_a_kill(tmp_path: Path) -> None:
         async with aiohttp.ClientSession() as session:
             client = Client(session, server.url)
             host = await client.create(title="Kept")
-            socket = await host.socket()
+            watcher = await host.socket()
             async with asyncio.timeout(20):
                 while not any(" worker " in line for line in server.descendants().values()):
                     await asyncio.sleep(0.1)
@@ -90,7 +91,7 @@ async def test_rooms_survive_a_stop_and_a_kill(tmp_path: Path) -> None:
             assert any("valkey" in line for line in children.values()), children
 
             server.process.send_signal(signal.SIGTERM)
-            assert await socket.closed(20) == 1001
+            assert await watcher.closed(20) == 1001
             assert await asyncio.to_thread(server.process.wait, 20) == 0
             await until_gone(list(children))
         log = server.log.read_text()
@@ -102,8 +103,8 @@ async def test_rooms_survive_a_stop_and_a_kill(tmp_path: Path) -> None:
             client = Client(session, server.url)
             # The same room, and the same key: the token is still good.
             host.client = client
-            socket = await host.socket(cursor="0-0")
-            assert socket.welcome["room"]["title"] == "Kept"
+            watcher = await host.socket(cursor="0-0")
+            assert watcher.welcome["room"]["title"] == "Kept"
             await client.join(host.room)
             async with asyncio.timeout(20):
                 while not any(" worker " in line for line in server.descendants().values()):
@@ -146,6 +147,43 @@ def test_a_mistake_ends_with_its_words(
     assert "redis.url is empty" in capsys.readouterr().err
     assert main(["serve", "--port", "70000"]) == 2
     assert main(["serve", "--config", "none.toml"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "status"),
+    [
+        ({"REDIS_URL": "http://x"}, "redis.url", 2),
+        ({"REDIS_URL": "redis://me:hush@127.0.0.1:1/0"}, "Redis at 127.0.0.1:1/0 (redis.url)", 1),
+        ({"SERVER_PUBLIC_URL": "rooms.example.org"}, "server.public_url: 'rooms.example.org'", 2),
+        ({"SERVER_ALLOWED_ORIGINS": "http://["}, "server.allowed_origins", 2),
+        ({"MEDIA_HOST": "localhost"}, "media.host: 'localhost'", 2),
+        ({"MEDIA_ADVERTISE": "rooms.example.org"}, "media.advertise", 2),
+        ({"MEDIA_PORT": "{taken}"}, "media.port {taken} (UDP): Address already in use", 1),
+        ({"SERVER_PORT": "{taken}"}, "server.port {taken} (TCP): ", 1),
+        ({"SERVER_HOST": "256.0.0.1"}, "server.host '256.0.0.1'", 1),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    settings: dict[str, str],
+    words: str,
+    status: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        taken = tcp.getsockname()[1]
+        udp.bind(("127.0.0.1", taken))
+        defaults = {"SERVER_PORT": "0", "MEDIA_PORT": "0", "MEDIA_HOST": "127.0.0.1"}
+        for key, value in {**defaults, **settings}.items():
+            monkeypatch.setenv(f"CHATROOM_{key}", value.format(taken=taken))
+        assert main(["serve"]) == status
+    said = capsys.readouterr().err
+    assert words.format(taken=taken) in said
+    assert "hush" not in said
 
 
 def test_models_are_the_captions_models(

@@ -60,7 +60,7 @@ async def test_listeners_hear_every_speaker(start: Starter, plane: str) -> None:
     assert report["sampled_out_of_order"] == 0
     assert report["sampled_undecryptable"] == 0
     assert report["sampled_frames"] > 4 * 2 * 50
-    assert report["packing_ms"] == 60
+    assert 55 <= report["packing_ms"] <= 60  # the first packets may be cut short
     assert report["readers"] == 2
     assert report["delay_ms_p50"] < report["delay_with_packing_ms_p99"]
 

@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 
 from chatroom.bus import FrameBatch, MediaMessage, SpeakerChanged
-from media import levels, rtp
+from media import levels, rtp, shedding
 from media.levels import AudioLevel
+from media.plane import Backlog
 from media.settings import MediaSettings
 from signaling.app import Server
 from tests.media.client import TestPeer
@@ -390,6 +391,32 @@ async def test_offers_that_are_refused(
     await peer.close()
 
 
+@pytest.mark.parametrize("what", ["whip", "whep"])
+async def test_an_offer_that_takes_its_time(client: Client, server: Server, what: str) -> None:
+    host = await client.create()
+    hub = server.context.hub
+    peer = await TestPeer.open(("127.0.0.1", server.context.media.port))
+    offer = peer.offer("publish" if what == "whip" else "listen").encode()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield offer[:100]
+        async with asyncio.timeout(10):
+            while host.room not in hub.rooms:
+                await asyncio.sleep(0.01)
+        # Nobody was here for long enough.
+        await hub.forget(hub.rooms[host.room])
+        yield offer[100:]
+
+    reply = await client.session.post(
+        f"{client.url}/rooms/{host.room}/{what}", data=slowly(), headers={**host.auth, **SDP}
+    )
+    assert reply.status == 201
+    assert len(hub.rooms[host.room].sessions) == 1
+    gone = await client.session.delete(client.url + reply.headers["Location"], headers=host.auth)
+    assert gone.status == 200
+    await peer.close()
+
+
 async def test_a_token_for_another_room(client: Client) -> None:
     one, other = await client.create(), await client.create()
     reply = await client.session.post(
@@ -423,6 +450,48 @@ async def test_a_full_server(start: Starter) -> None:
         assert await problem(reply) == (503, "room_full")
         assert int(reply.headers["Retry-After"]) > 0
         await first.peer.close()
+
+
+async def test_a_server_at_its_limit_says_so_and_keeps_who_is_in(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shedding, "EVERY_S", 0.02)
+    server = await start()
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, server.url)
+        host = await client.create()
+        guest, late = await client.join(host.room), await client.join(host.room)
+        opener = Opener(server)
+        inside = await opener(guest, "whep")
+        plane = server.context.media._plane
+        monkeypatch.setattr(plane, "backlog", lambda: Backlog(busy=1.0, late_ms=700, shed=9))
+
+        async def metrics() -> str:
+            return await (await session.get(f"{server.url}/metrics")).text()
+
+        async with asyncio.timeout(10):
+            while "\nchatroom_media_load_level 3\n" not in await metrics():
+                await asyncio.sleep(0.02)
+        text = await metrics()
+        for line in ("load_refusing 1", "load_busy 1", "load_packing_floor_ms 120", "shed_total 0"):
+            assert f"\nchatroom_media_{line}\n" in text
+        assert float(text.split("\nchatroom_media_load_late_ms ")[1].split()[0]) >= 700
+        offer = inside.peer.offer("listen")
+        url = f"{server.url}/rooms/{host.room}/whep"
+        reply = await session.post(url, data=offer, headers={**late.auth, **SDP})
+        body = await reply.json()
+        assert (reply.status, body["code"]) == (503, "room_full")
+        assert "keep clean sound" in body["detail"]
+        assert 10 <= int(reply.headers["Retry-After"]) <= 20
+        # Those on stage, who publish, and who are in already.
+        for person, kind in ((host, "whep"), (host, "whip"), (guest, "whep")):
+            reply = await session.post(
+                f"{server.url}/rooms/{host.room}/{kind}",
+                data=inside.peer.offer("listen" if kind == "whep" else "publish"),
+                headers={**person.auth, **SDP},
+            )
+            assert reply.status == 201
+        await inside.peer.close()
 
 
 # ------------------------------------------------------------------------------- headers

@@ -9,7 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from signaling.worker_process import WorkerProcess
+from signaling.worker_process import NICE, WorkerProcess
 
 
 def script(folder: Path, body: str) -> tuple[str, ...]:
@@ -44,6 +44,18 @@ async def test_it_is_started_again_with_pauses(tmp_path: Path) -> None:
     await worker.stop()
     assert worker.restarts >= 2
     assert worker.pid is None
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    program = tmp_path / "worker"
+    worker = WorkerProcess(None, {}, command=(str(program),), backoff_s=(0.01, 0.04))
+    worker.start()
+    await until(lambda: worker.restarts >= 2)
+    program.write_text(f"#!/bin/sh\necho x >> {log}\n")
+    program.chmod(0o700)
+    await until(log.exists)
+    await worker.stop()
 
 
 async def test_arguments_and_environment(tmp_path: Path) -> None:
@@ -107,3 +119,26 @@ async def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     await until(lambda: gone(pid))
+
+
+async def test_it_gives_way_to_the_server(tmp_path: Path) -> None:
+    log = tmp_path / "nice"
+    command = script(
+        tmp_path,
+        f"""
+        import os, threading, time
+        from signaling.worker_process import give_way
+        give_way()
+        thread = threading.Thread(
+            target=lambda: open({str(log)!r}, "w").write(f"{{os.nice(0)}}\\n")
+        )
+        thread.start()
+        time.sleep(60)
+        """,
+    )
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    worker = WorkerProcess(None, environ, command=command)
+    worker.start()
+    await until(lambda: log.exists() and log.read_text().endswith("\n"))
+    assert int(log.read_text()) == min(19, os.nice(0) + NICE)
+    await worker.stop()

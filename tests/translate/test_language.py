@@ -123,6 +123,7 @@ def test_a_language_model_leaves_a_question_a_question() -> None:
     assert why_not_translation(asked, "我叫小明，很高兴。", "zh", strict=True)
     assert why_not_translation(asked, "你叫什么名字？", "zh", strict=True) is None
     assert why_not_translation(asked, "你叫什么名字", "zh", strict=False) is None
+    assert why_not_translation("Could you say it?", "请说一遍。", "zh", strict=True) is None
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["en", "zh", "xx"]))

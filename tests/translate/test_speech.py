@@ -82,6 +82,20 @@ def test_cut_off_speech_gives_no_repeated_text(
         assert heard.text.count(opening) <= 1 or len(opening) < 4, heard.text
 
 
+@pytest.mark.parametrize("name", ["en-05", "en-real-1"])
+def test_a_short_line_is_not_said_again(
+    whisper: WhisperRecogniser, clips: dict[str, Any], utterances: dict[str, Any], name: str
+) -> None:
+    """Cut closely, as pauses are in a conversation, Whisper says these two or three times."""
+    clip, sound = clips[name], utterances[name]
+    (voiced,) = np.nonzero(np.abs(sound) > 0.02)
+    voice = sound[voiced[0] : voiced[-1]]
+    for before_s, after_s in ((0.1, 0.3), (0.3, 0.2)):
+        cut = np.pad(voice, (int(before_s * RATE), int(after_s * RATE)))
+        heard = whisper.recognise(cut, "en", final=True)
+        assert len(clip._words(heard.text)) <= len(clip._words(clip.text)) + 1, heard.text
+
+
 def test_a_sentence_said_twice_is_heard_twice(
     whisper: WhisperRecogniser, utterances: dict[str, Any]
 ) -> None:

@@ -32,11 +32,13 @@ export class ApiError extends Error {
    * @param {string} code
    * @param {string} message
    * @param {number} [status] HTTP status; 0 where there was no answer.
+   * @param {number} [retryAfter] Seconds that the server asks to wait; 0 where it does not.
    */
-  constructor(code, message, status = 0) {
+  constructor(code, message, status = 0, retryAfter = 0) {
     super(message);
     this.code = code;
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 
   /** In the language of the page where it has words for the code, else in the server's. */
@@ -83,7 +85,8 @@ export async function request(path, init = {}) {
   } catch {
     // Not problem JSON: the status line has to do.
   }
-  throw new ApiError(code, detail, reply.status);
+  const retryAfter = Number(reply.headers.get("Retry-After")) || 0;
+  throw new ApiError(code, detail, reply.status, retryAfter);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Inside the room: what comes from the server to the screen, and what the person does to the
 // server.
 
-import { words } from "./api.js";
+import { words, wordsOf } from "./api.js";
 import { CaptionLog } from "./captions.js";
 import { CaptionsView } from "./captions_view.js";
 import { fillCaptions, fillSpoken } from "./choices.js";
@@ -13,6 +13,7 @@ import { endonym, label } from "./languages.js";
 import { Listening } from "./listen.js";
 import { Microphone } from "./microphone.js";
 import { later, NewsFeed, readsSound } from "./news.js";
+import { saveTranscript } from "./save.js";
 import { preference, savePass } from "./session.js";
 import { RoomSocket } from "./socket.js";
 import { HandsView, StageView } from "./stage.js";
@@ -99,7 +100,12 @@ export class LiveRoom {
       holder: $("players"),
       onState: () => this.#drawConnection(),
       onError: (error) =>
-        banner("sound-error", t("banner.sound_failed", { detail: error.words })),
+        banner(
+          "sound-error",
+          error.code === "room_full"
+            ? t("banner.sound_full")
+            : t("banner.sound_failed", { detail: error.words }),
+        ),
       onBlocked: (blocked) =>
         blocked
           ? banner("sound", t("banner.blocked"), "banner.blocked_button", () =>
@@ -357,6 +363,16 @@ export class LiveRoom {
     this.microphone.wish(muted);
   }
 
+  async #save() {
+    const format = $("save-format", HTMLSelectElement).value;
+    const who = { room: this.room.room, token: this.pass.token };
+    try {
+      await saveTranscript(who, format, this.pass.captions, this.view.show);
+    } catch (error) {
+      toast(wordsOf(error), "bad");
+    }
+  }
+
   async #endRoom() {
     $("settings-dialog", HTMLDialogElement).close("");
     const { yes } = await confirm({
@@ -377,6 +393,7 @@ export class LiveRoom {
     const { signal } = this.#end;
     /** @param {string} id @param {() => unknown} then */
     const click = (id, then) => $(id).addEventListener("click", () => void then(), { signal });
+    click("save-button", () => this.#save());
     click("share-button", () => ask("share-dialog"));
     click("settings-button", () => ask("settings-dialog"));
     click("hand-button", () => this.#hand());

@@ -127,7 +127,7 @@ export class Peer {
       const hopeless = HOPELESS.has(failure.code);
       this.onError(failure, hopeless);
       if (hopeless) this.stop();
-      else this.#again();
+      else this.#again(failure.retryAfter * 1000);
     }
   }
 
@@ -169,11 +169,12 @@ export class Peer {
     }
   }
 
-  #again() {
+  /** @param {number} [least] Milliseconds that the server asks to wait. */
+  #again(least = 0) {
     if (this.state === "stopped") return;
     this.#failures += 1;
     if (this.state === "connected") this.#to("mending");
-    this.#later(backoff(this.#failures), () => void this.#make());
+    this.#later(Math.max(least, backoff(this.#failures)), () => void this.#make());
   }
 
   /** ICE restart; keys, tracks and the session stay. */
