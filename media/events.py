@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 SessionKind = Literal["publish", "listen"]
 SessionState = Literal["connected", "closed"]
 
+REPLACED = "replaced by a newer session"
+"""Why a publishing session closed whose participant has opened another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -20,7 +20,7 @@ from typing import Any
 from chatroom.errors import RoomFull, SessionNotFound
 from media import sdp
 from media.addresses import advertised
-from media.events import Frame, MediaEvents, MediaSession, SessionKind
+from media.events import REPLACED, Frame, MediaEvents, MediaSession, SessionKind
 from media.forward import Rules
 from media.peer import Certificate, Peer
 from media.plane import Address, IceCredentials, PeerHandle, Plane
@@ -134,7 +134,7 @@ class MediaPort:
         for session in list(self._room(room).sessions.values()):
             public = session.public
             if public.kind == "publish" and public.participant == participant:
-                self._end(session, "replaced by a newer session")
+                self._end(session, REPLACED)
         return self._begin("publish", room, participant, parsed)
 
     async def listen(

@@ -1,9 +1,9 @@
 """The garbage collector, kept from stopping a full room.
 
-A full collection looks at every object there is and stops everything meanwhile: with ten thousand
-listeners for some 0.3 s, which they hear. Nearly all objects here are freed by their reference counts
-(tests hold sessions to that), so full collections can be rare, and what is made once at the
-start is left out of them for ever.
+A full collection looks at every object there is and stops everything meanwhile: with ten
+thousand listeners for some 0.3 s, which they hear. Nearly all objects here are freed by their
+reference counts (tests hold sessions to that), so full collections can be rare, and what is made
+once at the start is left out of them for ever.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from chatroom.errors import ChatroomError, SessionNotFound
+from chatroom.errors import ChatroomError, Conflict, SessionNotFound
 from chatroom.live import Live, Subscription
 from chatroom.protocol import CaptionsStatus, CaptionsStatusChanged
 from chatroom.store import Store
@@ -22,6 +22,7 @@ from signaling.settings import ServerSettings
 log = logging.getLogger(__name__)
 
 PRESENCE_S = 1.0
+_MAX_REPLACED = 1000
 POLL_COUNTS_S = 10.0
 """How long who asks over HTTP counts as being here."""
 
@@ -71,6 +72,7 @@ class Hub:
         self._opening: dict[str, asyncio.Lock] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._status_subscription: Subscription | None = None
+        self._replaced: dict[str, None] = {}
         self._presence: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leaving = False
@@ -130,6 +132,18 @@ class Hub:
             if session is not None:
                 return room, session
         raise SessionNotFound("There is no such session; it may have ended.")
+
+    def note_replaced(self, session_id: str) -> None:
+        """The session's participant publishes by a newer one."""
+        self._replaced[session_id] = None
+        if len(self._replaced) > _MAX_REPLACED:
+            del self._replaced[next(iter(self._replaced))]
+
+    def check_replaced(self, session_id: str) -> None:
+        """Raises Conflict for the older of two that publish for one participant: were it told
+        that it is merely gone it would come anew, and the two replace one another for ever."""
+        if session_id in self._replaced:
+            raise Conflict("You publish by a newer session now, which has replaced this one.")
 
     async def hang_up(self, session_id: str, reason: str) -> None:
         """Close a session if it is still there."""

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from chatroom.bus import MAX_FRAMES, MediaFrame
 from chatroom.errors import ChatroomError
 from chatroom.protocol import Talking
+from media.events import REPLACED
 from signaling.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ class MediaBridge:
         known = here.sessions.get(session)
         if state == "closed":
             here.forget(session)
+            if reason == REPLACED:
+                self._hub.note_replaced(session)
             log.debug("room %s: a %s session closed: %s", room, kind, reason)
         elif known is not None:
             known.connected = True

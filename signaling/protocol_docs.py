@@ -79,7 +79,8 @@ participant's token. Publishing needs a seat on stage; everybody in the room may
   `rel="ice-server"` for each configured STUN or TURN server.
 - A WHEP offer with several audio sections gets one voice in each, up to `media.slots`; with one
   section it follows who is heard best.
-- A participant has one publishing session; a new one replaces the old.
+- A participant has one publishing session; a new one replaces the old. A PATCH to the old one is
+  answered with 409 `conflict`: who gets it should not publish anew, that would replace the newer.
 - The server is an ICE-lite agent and offers all its candidates in the answer. A trickle fragment
   is answered with 204 and needs no `If-Match`. A fragment with a new `a=ice-ufrag` is an ICE
   restart and needs `If-Match: "*"` or the present ETag: 428 without one, 412 with another; the

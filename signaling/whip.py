@@ -120,6 +120,8 @@ async def listen(request: web.Request) -> web.Response:
 async def patch(request: web.Request) -> web.Response:
     """Trickle (204) or ICE restart (200 with the server's fragment and a new ETag)."""
     context = of(request)
+    claims_of(request)
+    context.hub.check_replaced(request.match_info["session"])
     _, session, _ = await _owned(request)
     if request.content_type != FRAGMENT:
         raise UnsupportedMediaType(f"The body has to be {FRAGMENT}.")

@@ -246,6 +246,13 @@ async def test_a_new_publishing_session_replaces_the_old(
     room = server.context.hub.rooms[host.room]
     assert [session.id for session in room.publishing()] == [new.url.rpartition("/")[2]]
     assert (await old.request("DELETE")).status == 404
+    # Told apart from a session that is merely gone, which is a reason to come anew.
+    restart = {"data": old.fragment("abcd"), "headers": {**FRAGMENT, "If-Match": "*"}}
+    assert await problem(await old.request("PATCH", **restart)) == (409, "conflict")
+    assert await problem(await new.request("PATCH", **{**restart, "data": "a=b"})) == (
+        400,
+        "bad_offer",
+    )
 
     async def connected() -> bool:
         return (await server.context.store.load_room(host.room)).stage[0].connected

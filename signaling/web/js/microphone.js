@@ -86,7 +86,11 @@ export class Microphone {
           if (state === "connected") this.onProblem("");
         },
         onError: (error, hopeless) => {
-          this.onProblem(t("banner.mic_failed", { detail: error.words }), hopeless ? again : undefined);
+          const text =
+            error.code === "conflict"
+              ? t("banner.mic_elsewhere")
+              : t("banner.mic_failed", { detail: error.words });
+          this.onProblem(text, hopeless ? again : undefined);
           if (hopeless) this.stop();
         },
         onEnded: () => {

@@ -201,6 +201,12 @@ export class Peer {
       await pc.setRemoteDescription({ type: "answer", sdp: this.#answer });
     } catch (error) {
       if (attempt !== this.#attempt) return;
+      if (error instanceof ApiError && error.code === "conflict") {
+        // Another window has taken over; both would take it from one another for ever.
+        this.onError(error, true);
+        this.stop();
+        return;
+      }
       // Without a network there is nothing to be had; with one, this session is over.
       if (error instanceof ApiError && error.code === "network") {
         this.#later(GRACE_MS, () => void this.#restart());
