@@ -27,7 +27,9 @@ BEFORE_S = 0.16
 """Of it, before the clip."""
 LEAD_S = 3.0
 """Of silence, in which a worker finds the room."""
-SETTLE_S = 3.0
+SETTLE_S = 2.0
+LATE_S = 20.0
+"""How long after the last clip its captions are waited for."""
 INVENT_S = 5.0
 SNR_DB = 10.0
 LOSS = 0.05
@@ -75,6 +77,8 @@ class Line:
     final: tuple[float, str] | None = None
     translations: dict[str, float] = field(default_factory=dict)
     """Target to the arrival of the final's translation."""
+    untranslated: set[str] = field(default_factory=set)
+    """Targets that there will be none in."""
 
     def take(self, at: float, caption: dict[str, Any], created: float) -> None:
         self.start = created + caption["start_ms"] / 1000
@@ -86,6 +90,14 @@ class Line:
             self.final = self.final or (at, text)
             for target in caption["translations"]:
                 self.translations.setdefault(target, at)
+            self.untranslated |= set(caption["untranslated"])
+
+    def settled(self, targets: Iterable[str]) -> bool:
+        """Whether nothing more is to come."""
+        if self.final is None:
+            return False
+        done = self.translations.keys() | self.untranslated
+        return not self.final[1] or done.issuperset(targets)
 
     def intervals_ms(self) -> list[float]:
         """Between one text and the next."""
@@ -166,7 +178,10 @@ class Room:
         return (cpu_s(worker) - before) / (0.02 * len(packets)), between
 
     async def close(self) -> None:
+        deadline = time.monotonic() + LATE_S
         await asyncio.sleep(SETTLE_S)
+        while not self._settled() and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
         for task in self._readers:
             task.cancel()
         outcomes = await asyncio.gather(*self._readers, return_exceptions=True)
@@ -176,8 +191,18 @@ class Room:
                 raise outcome
         self._assign()
 
+    def _settled(self) -> bool:
+        self._assign()
+        return all(
+            said.lines and all(line.settled(self.targets) for line in said.lines)
+            for said in self.said
+            if said.take.clip is not None
+        )
+
     def _assign(self) -> None:
         """Each line belongs to what it overlaps the most in time."""
+        for said in self.said:
+            said.lines.clear()
         for line in sorted(self.lines.values(), key=lambda each: each.start):
             overlaps = [
                 min(line.end, said.end + 0.3) - max(line.start, said.start - 0.3)

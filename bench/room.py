@@ -43,6 +43,7 @@ def measure(args: argparse.Namespace, listeners: int) -> dict[str, object]:
                 report = with_captions(url, data, options)
     return {
         "listeners": report["listeners"],
+        "refused": report["refused"],
         "packing_ms": report["packing_ms"],
         "packets_per_s": report["packets_per_s"],
         "packets_lost": report["packets_lost"],

@@ -7,6 +7,7 @@ simplified characters, whole numbers in words, "Mr" as "mister".
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -69,8 +70,9 @@ def erased(shown: Sequence[str], language: str) -> tuple[int, int]:
 
 
 def quantile(values: Sequence[float], point: float) -> float | None:
-    """The value at a fraction of the sorted ones; None where there are none."""
+    """The smallest value that a fraction of all do not exceed (nearest rank); None where there
+    are none."""
     if not values:
         return None
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(point * len(ordered)))]
+    return ordered[max(0, math.ceil(point * len(ordered)) - 1)]

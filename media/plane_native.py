@@ -82,6 +82,8 @@ class NativePlane:
         self._last_stats = PlaneStats()
         self._failures = 0
         self._failure_logged = -math.inf
+        self._told: dict[str, int] = {}
+        self._telling = self._tell_later()
         # Also at interpreter exit: the threads must be gone before libcrypto is torn down.
         self._close_core = weakref.finalize(self, lib.plane_close, core)
         self._event_fd: int = lib.plane_event_fd(core)
@@ -241,6 +243,21 @@ class NativePlane:
             logger.exception("the listener failed, %d times so far", self._failures)
             self._failure_logged = now
 
+    def _tell_drops(self) -> None:
+        """What the core dropped since the last time, in one line for all causes."""
+        dropped = self.stats().dropped
+        news = {cause: n - self._told.get(cause, 0) for cause, n in dropped.items()}
+        told = ", ".join(f"{cause} {n}" for cause, n in news.items() if n > 0)
+        if told:
+            logger.warning("dropped in %g s: %s", _LOG_EVERY_S, told)
+        self._told = dict(dropped)
+        self._telling = self._tell_later()
+
+    def _tell_later(self) -> asyncio.TimerHandle:
+        # The timer must not keep a plane that everybody forgot.
+        tell = weakref.WeakMethod(self._tell_drops)
+        return self._loop.call_later(_LOG_EVERY_S, lambda: (found := tell()) and found())
+
     # -------------------------------------------------------------------------------- rest
 
     def cpu_seconds(self) -> tuple[float, float]:
@@ -284,6 +301,7 @@ class NativePlane:
     async def close(self) -> None:
         if not self._close_core.alive:
             return
+        self._telling.cancel()
         self.stats()
         self._loop.remove_reader(self._event_fd)
         self._peers.clear()

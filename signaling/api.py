@@ -38,6 +38,7 @@ from signaling import transcript
 from signaling.commands import execute_over_http, history
 from signaling.context import (
     Context,
+    body_of,
     json_body,
     limit_commands,
     limit_joins,
@@ -188,7 +189,7 @@ async def post_command(request: web.Request) -> web.Response:
     limit_commands(context, claims)
     if request.content_type != "application/json":
         raise UnsupportedMediaType("The body has to be application/json.")
-    command = decode_command(await request.read())
+    command = decode_command(await body_of(request))
     poll = room.polls.get(claims.participant)
     reader = _reader(room, claims, poll[1] if poll is not None else None)
     replies = await execute_over_http(context.hub, room, claims, command, reader)

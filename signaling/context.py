@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import re
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from chatroom.errors import BadMessage, Forbidden, TooManyRequests
+from chatroom.errors import BadMessage, BadRequest, Forbidden, TooManyRequests
 from chatroom.live import Live
 from chatroom.roles import Role
 from chatroom.room import role_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from media.port import MediaPort
 
 T = TypeVar("T")
+
+BODY_TIMEOUT_S = 20.0
 
 
 @dataclass(slots=True)
@@ -84,12 +87,22 @@ def role_now(room: RoomHub, claims: Claims) -> Role:
     return role_of(room.room, claims.participant, claims.role)
 
 
+async def body_of(request: web.Request) -> bytes:
+    """The whole body. Raises BadRequest where it does not come in time: who sends a byte a minute
+    must not hold a connection for ever."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise BadRequest(f"The body did not come within {BODY_TIMEOUT_S:g} s.") from None
+
+
 async def json_body(request: web.Request, kind: type[T]) -> T:
     """The JSON body in the given shape. Raises UnsupportedMediaType and BadMessage."""
     if request.content_type != "application/json":
         raise UnsupportedMediaType("The body has to be application/json.")
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        return msgspec.json.decode(await body_of(request), type=kind)
     except msgspec.ValidationError as error:
         raise BadMessage(f"The body is not valid: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

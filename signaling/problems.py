@@ -226,6 +226,9 @@ def errors_middleware(incidents: Incidents) -> Callable[..., Awaitable[web.Strea
             if allow is not None:
                 response.headers["Allow"] = allow
             return response
+        except ConnectionResetError:
+            # Gone before the body was whole: nobody reads this, and nothing is wrong here.
+            return problem_of(400, "bad_request", "The connection was lost.")
         except (web.RequestPayloadError, HttpProcessingError):
             return problem_of(400, "bad_request", "The body cannot be read as its headers say.")
         except Exception as error:

@@ -11,7 +11,9 @@ from chatroom.settings import setting
 class ServerSettings:
     """HTTP, WebSocket and the limits on what people may ask for."""
 
-    host: str = setting("127.0.0.1", "Address that HTTP listens on; 0.0.0.0 or :: for all.")
+    host: str = setting(
+        "127.0.0.1", "Address that HTTP listens on; 0.0.0.0 for all of IPv4, :: for all of IPv6."
+    )
     port: int = setting(
         8080, "TCP port of HTTP; 0 lets the system choose.", minimum=0, maximum=65535
     )

@@ -33,6 +33,10 @@ class SwarmError(Exception):
     """The run cannot begin or go on; the text is for the operator."""
 
 
+class SwarmRefused(SwarmError):
+    """The server is full and says when to come again (503 with Retry-After)."""
+
+
 @dataclass
 class SwarmPlan:
     """What to do. Rates in joins per second, times in seconds."""
@@ -124,6 +128,7 @@ class Swarm:
         self.peers: list[SwarmPeer] = []
         self.samples: list[SampledListener] = []
         self.failures: dict[str, int] = {}
+        self.refused = 0
         self.join_ms: list[float] = []
         self.readers: list[swarm_readers.Reader] = []
         self.caption_ms: list[float] = []
@@ -155,6 +160,7 @@ class Swarm:
                 self.port.close()
         report["joins_per_s"] = round(len(self.peers) / max(joined - started, 1e-9), 1)
         report["join_ms_p50"], report["join_ms_p95"] = quantiles(self.join_ms, 0.5, 0.95)
+        report["refused"] = self.refused
         report["failures"] = self.failures
         if before and after and self.peers:
             # While people joined, sound went on average to half of them.
@@ -210,6 +216,8 @@ class Swarm:
             f"/rooms/{self.room}/{kind}", data=offer, headers=headers
         ) as response:
             text = await response.text()
+            if response.status == 503 and "Retry-After" in response.headers:
+                raise SwarmRefused(f"{kind}: {text}")
             if response.status != 201:
                 raise SwarmError(f"{kind}: {response.status} {text}")
             return text
@@ -273,6 +281,11 @@ class Swarm:
                     self.port.sample(number)
                 answer = await self._offer("whep", peer.offer(), token)
                 await peer.connect(answer, sampled=sampled)
+            except SwarmRefused:
+                # As somebody who goes elsewhere: coming again would hide that the room is full.
+                peer.close()
+                self.refused += 1
+                return
             except (SwarmError, ValueError, OSError, TimeoutError, aiohttp.ClientError) as error:
                 peer.close()
                 self._failed(error)

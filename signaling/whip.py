@@ -21,7 +21,7 @@ from chatroom.protocol import Language
 from chatroom.roles import Action, may
 from chatroom.room import member_of
 from media.events import MediaSession
-from signaling.context import Context, claims_of, limit_joins, of, participant, role_now
+from signaling.context import Context, body_of, claims_of, limit_joins, of, participant, role_now
 from signaling.problems import (
     PreconditionFailed,
     PreconditionRequired,
@@ -178,7 +178,7 @@ async def _offer(request: web.Request) -> str:
 
 
 async def _text(request: web.Request, limit: int) -> str:
-    body = await request.read()
+    body = await body_of(request)
     if len(body) > limit:
         raise TooLarge(f"The body may have {limit} bytes; this one has {len(body)}.")
     try:

@@ -345,3 +345,25 @@ async def test_more_than_can_be_sent_is_shed_and_told(crowd: Crowd, heard: Recor
     assert told.shed <= crowd.plane.stats().shed <= crowd.plane.stats().send_blocked
     assert told.busy > 0.1
     assert told.late_ms > 0
+
+
+async def test_what_is_dropped_is_logged_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("media.plane_native._LOG_EVERY_S", 0.01)
+    plane = await open_native_plane(["127.0.0.1"], 0, consent_timeout_s=30.0)
+    assert isinstance(plane, NativePlane)
+    with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        for _ in range(5):
+            stranger.sendto(b"\xff junk", ("127.0.0.1", plane.port))
+        async with asyncio.timeout(5):
+            while "not_webrtc" not in caplog.text:
+                await asyncio.sleep(0.01)
+            while plane.stats().dropped != {"not_webrtc": 5}:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
+        lines = len(caplog.records)
+        await asyncio.sleep(0.05)
+    # Nothing new, nothing said.
+    assert len(caplog.records) == lines
+    await plane.close()

@@ -8,6 +8,7 @@ import jwt
 import pytest
 
 from chatroom.protocol import Caption, CaptionsStatus
+from signaling import context
 from signaling.app import Server
 from signaling.room_hub import RoomHub
 from tests.signaling.client import Client, Person
@@ -91,6 +92,46 @@ async def test_bad_bodies(
     headers = {"Content-Type": "application/json", **headers}
     reply = await client.session.post(f"{client.url}/api/rooms", data=body, headers=headers)
     assert await problem(reply) == expected
+
+
+BEGUN = (
+    b"POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100\r\n\r\n{"
+)
+
+
+async def test_a_body_that_never_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "BODY_TIMEOUT_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(BEGUN)
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b'"code":"bad_request"')
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_who_leaves_in_the_middle_is_no_incident(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+    real = context.body_of
+
+    async def watched(request: Any) -> bytes:
+        begun.set()
+        try:
+            return await real(request)
+        finally:
+            over.set()
+
+    monkeypatch.setattr(context, "body_of", watched)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(BEGUN)
+    async with asyncio.timeout(10):
+        await begun.wait()
+        writer.transport.abort()
+        await over.wait()
+    await client.session.get(f"{client.url}/healthz")
+    assert server.context.incidents.count == 0
 
 
 async def test_what_is_not_seen_is_left_out(client: Client) -> None:
