@@ -86,6 +86,7 @@ export class LiveRoom {
             token: pass.token,
             captions: pass.captions,
             cursor: () => this.socket.cursor,
+            covered: () => this.socket.state === "live" && WAY !== "sound",
             onEnvelope: ({ m }) => this.#take(m),
             onActive: () => this.#where(),
             onBroken: () => this.listening.peer.renew(),

@@ -59,12 +59,14 @@ export class NewsFeed {
    * @param {string} options.token
    * @param {string | null} options.captions
    * @param {() => string | null} options.cursor The WebSocket's.
+   * @param {() => boolean} options.covered Whether the WebSocket brings everything now.
    * @param {(envelope: Envelope) => void} options.onEnvelope
    * @param {(active: boolean) => void} options.onActive
    * @param {(cursor: string) => void} options.onCursor
    * @param {() => void} options.onBroken The sound has to be connected anew, without this.
    */
-  constructor({ room, token, captions, cursor, onEnvelope, onActive, onCursor, onBroken }) {
+  constructor({ room, token, captions, cursor, covered, onEnvelope, onActive, onCursor, onBroken }) {
+    this.covered = covered;
     this.onBroken = onBroken;
     this.path = `/api/rooms/${encodeURIComponent(room)}/events`;
     this.token = token;
@@ -131,7 +133,10 @@ export class NewsFeed {
       if (envelope.id) newest = later(newest, envelope.id);
       if (IN_SOUND.has(envelope.m.type)) this.onEnvelope(envelope);
     }
-    if (missing) {
+    if (missing && !this.active && this.covered()) {
+      // What was before came, or comes, that way: joining costs no request.
+      this.#worker?.postMessage({ caughtUp: latest });
+    } else if (missing) {
       this.#fetch ??= setTimeout(
         () => void this.#catchUp(),
         // Most of it comes again by itself; and not everybody asks in the same instant.
