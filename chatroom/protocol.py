@@ -157,6 +157,13 @@ class SetCaptions(Message, frozen=True, tag="set_captions"):
     captions: Language | None
 
 
+class SetNews(Message, frozen=True, tag="set_news"):
+    """With `in_sound`, captions and passing news reach this client in the sound
+    (docs/in-band.md): they are left out on the WebSocket while it is in the audience."""
+
+    in_sound: bool
+
+
 class RaiseHand(Message, frozen=True, tag="raise_hand"):
     speaks: Language | None = None
 
@@ -215,6 +222,7 @@ class Ping(Message, frozen=True, tag="ping"):
 Command = (
     Hello
     | SetCaptions
+    | SetNews
     | RaiseHand
     | LowerHand
     | Invite

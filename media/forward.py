@@ -192,20 +192,21 @@ class Forwarder:
         *,
         on_stage: bool,
         now: float,
+        news: str | None = None,
     ) -> list[Output]:
-        """Somebody listens, from the next packet on."""
+        """Somebody listens, from the next packet on. `news`: see `set_news`."""
         program = self._program(slots)
         # Below 2**15, so that no receiver can guess the roll-over counter wrong; above what a
         # late packet can go back.
         feeds = [Feed(ssrc, self._rng.randrange(1024, 0x8000)) for ssrc in program.ssrcs]
-        listener = Listener(session, participant, payload_type, on_stage, feeds)
+        listener = Listener(session, participant, payload_type, on_stage, feeds, news)
         self._listeners[session] = (program, listener)
         self._reporter.plan(now)
         if on_stage:
             program.stage[session] = listener
             return []
-        out = self._join(program, listener)
-        return out + self._choose_packing()
+        out = self._join(program, listener, now)
+        return out + self._choose_packing(now)
 
     def remove_listener(self, session: str, now: float) -> list[Output]:
         """Unknown sessions are ignored."""
@@ -214,7 +215,7 @@ class Forwarder:
             return []
         if program.stage.pop(session, None) is not None:
             return []
-        return self._leave(program, listener) + self._choose_packing()
+        return self._leave(program, listener) + self._choose_packing(now)
 
     def set_stage(self, participants: frozenset[str], now: float) -> list[Output]:
         """These listen as stage, everybody else as audience; at once."""
@@ -225,7 +226,7 @@ class Forwarder:
                 continue
             listener.on_stage = wanted
             # What waits in the packers was meant for those who listen until now.
-            out += self._flush(program)
+            out += self._flush(program, now)
             if wanted:
                 for feed, lane in zip(listener.feeds, program.lanes, strict=True):
                     feed.to_stage(lane.packer.next_index)
@@ -236,36 +237,56 @@ class Forwarder:
                 # A late packet would get an index that this listener has from the stage.
                 for lane in program.lanes:
                     lane.packer.close_late()
-                out += self._join(program, listener)
-        return out + self._choose_packing() if out else out
+                out += self._join(program, listener, now)
+        return out + self._choose_packing(now) if out else out
 
-    def _join(self, program: Program, listener: Listener) -> list[Output]:
+    def set_news(self, session: str, news: str | None, now: float) -> list[Output]:
+        """What a listener reads in the sound from the next packet on, while in the audience: a
+        language, "" for originals alone, None for nothing. Unknown sessions are ignored."""
+        program, listener = self._listeners.get(session, (None, None))
+        if program is None or listener is None or listener.news == news:
+            return []
+        before, listener.news = listener.news, news
+        if listener.on_stage:
+            return []
+        # All groups of a program number their packets alike, so the offsets stay.
+        program.desk.leave(before)
+        return [self._into_group(program, listener, now)]
+
+    def _join(self, program: Program, listener: Listener, now: float) -> list[Output]:
         for feed, lane in zip(listener.feeds, program.lanes, strict=True):
             feed.to_audience(lane.packer.next_index)
         program.audience[listener.session] = listener
+        return [self._into_group(program, listener, now)]
+
+    def _into_group(self, program: Program, listener: Listener, now: float) -> JoinGroup:
+        program.desk.join(listener.news, now)
         offsets = {feed.ssrc: feed.offset for feed in listener.feeds}
-        return [JoinGroup(listener.session, program.size, listener.payload_type, offsets)]
+        return JoinGroup(
+            listener.session, program.size, listener.payload_type, offsets, listener.news
+        )
 
     def _leave(self, program: Program, listener: Listener) -> list[Output]:
         del program.audience[listener.session]
+        program.desk.leave(listener.news)
         if not program.audience:
             for lane in program.lanes:
                 lane.packer.pause()
         return [LeaveGroup(listener.session, program.size)]
 
-    def _flush(self, program: Program) -> list[Output]:
+    def _flush(self, program: Program, now: float) -> list[Output]:
         return [
-            self._group_send(program, lane, packed)
+            send
             for lane in program.lanes
-            for packed in lane.packer.flush()
+            for send in self._group_sends(program, lane, lane.packer.flush(), now)
         ]
 
-    def set_packing_floor(self, packing_ms: int) -> list[Output]:
+    def set_packing_floor(self, packing_ms: int, now: float) -> list[Output]:
         """The audience gets no shorter packets than this; 20: as its size asks for."""
         self._floor = packing_ms * opus.SAMPLE_RATE // 1000
-        return self._choose_packing()
+        return self._choose_packing(now)
 
-    def _choose_packing(self) -> list[Output]:
+    def _choose_packing(self, now: float) -> list[Output]:
         size = self.audience
         wanted = PASS_SAMPLES
         for samples, threshold in (
@@ -280,10 +301,10 @@ class Forwarder:
             return []
         self._packing = packing
         return [
-            self._group_send(program, lane, packed)
+            send
             for program in self._programs.values()
             for lane in program.lanes
-            for packed in lane.packer.set_packing(packing)
+            for send in self._group_sends(program, lane, lane.packer.set_packing(packing), now)
         ]
 
     # --------------------------------------------------------------------------- packets
@@ -344,8 +365,7 @@ class Forwarder:
             if sent is not None:
                 out.append(SendPeer(listener.session, *sent))
         if program.audience:
-            packets = lane.packer.push(frame, now)
-            out += [self._group_send(program, lane, packed) for packed in packets]
+            out += self._group_sends(program, lane, lane.packer.push(frame, now), now)
         return out
 
     def _to_speaker(self, program: Program, frame: Frame | None) -> list[Output]:
@@ -360,11 +380,23 @@ class Forwarder:
             and (sent := listener.feeds[0].rtp(frame, listener.payload_type)) is not None
         ]
 
-    def _group_send(self, program: Program, lane: Lane, packed: Packed) -> SendGroup:
-        spread = 0.0
-        if self._packing > PASS_SAMPLES:
-            spread = min(self.rules.spread_s, len(program.audience) * SPREAD_S_PER_MEMBER)
-        return SendGroup(program.size, lane.rtp(packed), packed.index, spread)
+    def _group_sends(
+        self, program: Program, lane: Lane, packets: list[Packed], now: float
+    ) -> list[Output]:
+        """One packet for those who read nothing in it, and one a language for the others."""
+        out: list[Output] = []
+        for packed in packets:
+            plain = lane.rtp(packed)
+            for news, members in program.desk.members.items():
+                packet = plain
+                if news is not None:
+                    payload = program.desk.extend(news, packed.payload, now, lane.slot.timestamp_at)
+                    packet = lane.variant(packed, payload)
+                spread = 0.0
+                if self._packing > PASS_SAMPLES:
+                    spread = min(self.rules.spread_s, members * SPREAD_S_PER_MEMBER)
+                out.append(SendGroup(program.size, packet, packed.index, spread, news))
+        return out
 
     def _close_freed(
         self, program: Program, before: tuple[str | None, ...], now: float
@@ -381,7 +413,7 @@ class Forwarder:
         end = lane.slot.release(now)
         if end is not None:
             return self._deliver(program, number, end, speaker, now)
-        return [self._group_send(program, lane, packed) for packed in lane.packer.flush()]
+        return self._group_sends(program, lane, lane.packer.flush(), now)
 
     # ------------------------------------------------------------------------------ time
 
@@ -398,11 +430,46 @@ class Forwarder:
                 silent = lane.slot.idle(now)
                 if silent is not None:
                     out += self._deliver(program, number, silent, None, now)
-                packets = lane.packer.tick(now)
-                out += [self._group_send(program, lane, packed) for packed in packets]
+                out += self._group_sends(program, lane, lane.packer.tick(now), now)
+            out += self._carry(program, now)
         if self._reporter.due(now):
             out += self._reporter.reports(self._programs.values(), self._sources, now)
         return out
+
+    def _carry(self, program: Program, now: float) -> list[Output]:
+        """Silence where nothing else is sent that could carry the news."""
+        number = program.carrier_lane()
+        due = program.desk.carrier_at(program.waits)
+        if number is None or due is None or now < due:
+            return []
+        frame = program.lanes[number].slot.carrier(now)
+        assert frame is not None
+        return self._deliver(program, number, frame, None, now)
+
+    # ------------------------------------------------------------------------------ news
+
+    @property
+    def news_languages(self) -> frozenset[str]:
+        """What is read in the sound now."""
+        return frozenset(
+            news for program in self._programs.values() for news in program.desk.boards
+        )
+
+    def bulletin(
+        self, news: str, key: str, body: bytes, *, kept: bool, at: float, now: float
+    ) -> None:
+        """Tell those who read this language in the sound; see `media.bulletin.Board.post`."""
+        for program in self._programs.values():
+            board = program.desk.boards.get(news)
+            if board is not None:
+                board.post(key, body, kept=kept, at=at, now=now)
+
+    def set_loss(self, slots: int, news: str, loss: float) -> None:
+        """This share of packets is lost on the way to a group's members."""
+        program = self._programs.get(slots)
+        board = program.desk.boards.get(news) if program is not None else None
+        if board is not None:
+            board.set_loss(loss)
 
     def deadline(self) -> float | None:
         """When `tick` has something to do; None while nothing goes on."""

@@ -9,12 +9,14 @@ from media.source import Arrival
 
 @dataclass(frozen=True, slots=True)
 class SendGroup:
-    """One packet to the audience of the program with `program` slots."""
+    """One packet to the audience of the program with `program` slots, of it to those who read
+    this language in the sound (None: nothing, "": originals)."""
 
     program: int
     packet: bytes
     index: int
     spread_s: float
+    news: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,13 @@ class SendPeer:
 
 @dataclass(frozen=True, slots=True)
 class JoinGroup:
+    """Into the group of a program and language, and out of any other."""
+
     session: str
     program: int
     payload_type: int
     offsets: dict[int, int]
+    news: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class LeaveGroup:
 
 @dataclass(frozen=True, slots=True)
 class ReportGroup:
-    """A compound RTCP packet to a program's audience."""
+    """A compound RTCP packet to all of a program's audience."""
 
     program: int
     packet: bytes

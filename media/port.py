@@ -64,6 +64,7 @@ class _Session:
     level_id: int | None
     slots: int
     timer: asyncio.TimerHandle
+    news: str | None = None
     connected: bool = False
 
 
@@ -137,17 +138,24 @@ class MediaPort:
         return self._begin("publish", room, participant, parsed)
 
     async def listen(
-        self, room: str, participant: str, offer: str, *, on_stage: bool
+        self,
+        room: str,
+        participant: str,
+        offer: str,
+        *,
+        on_stage: bool,
+        news: str | None = None,
     ) -> MediaSession:
-        """WHEP: answer the offer. Raises BadOffer, NoOpus, RoomFull; the last also where the
-        machine can take no more listeners, but never for people on stage or who listen here."""
+        """WHEP: answer the offer. `news`: see `set_captions`. Raises BadOffer, NoOpus, RoomFull;
+        the last also where the machine can take no more listeners, but never for people on stage
+        or who listen here."""
         parsed = read_offer(offer, kind="listen", max_sections=self._settings.slots)
         if not on_stage and participant not in self._room(room).listening:
             self._shedding.admit(self._listening)
         stage = self._room(room).stage
         if (participant in stage) != on_stage:
             self.set_stage(room, stage ^ {participant})
-        return self._begin("listen", room, participant, parsed)
+        return self._begin("listen", room, participant, parsed, news)
 
     async def restart(self, session_id: str, fragment: str) -> str:
         """ICE restart: the client's credentials in, ours out; the media goes on. Raises
@@ -198,6 +206,33 @@ class MediaPort:
         if known.router is not None:
             known.router.set_muted(known.muted, self._loop.time())
             self._ticker.watch(known.router)
+
+    def set_captions(self, session_id: str, news: str | None) -> None:
+        """What a listening session reads in the sound from the next packet on: captions in a
+        language, "" for originals alone, None for nothing (a plain player). People on stage are
+        told nothing in the sound. Raises SessionNotFound."""
+        session = self._session(session_id)
+        session.news = news
+        if session.connected and (router := session.room.router) is not None:
+            router.set_news(session_id, news, self._loop.time())
+            self._ticker.watch(router)
+
+    def news_languages(self, room: str) -> frozenset[str]:
+        """What is read in the sound here now."""
+        router = self._router(room)
+        return router.news_languages if router else frozenset()
+
+    def bulletin(
+        self, room: str, news: str, key: str, body: bytes, *, kept: bool, age_s: float = 0.0
+    ) -> None:
+        """Tell those who read this language in the sound. What is kept must not be missed; of
+        the rest the newest under a key counts. `age_s`: how long ago it was that it is about.
+        Raises ValueError for more than 16 KiB."""
+        router = self._router(room)
+        if router is not None:
+            now = self._loop.time()
+            router.bulletin(news, key, body, kept=kept, at=now - age_s, now=now)
+            self._ticker.watch(router)
 
     def listeners(self, room: str) -> int:
         """Connected listening sessions here."""
@@ -281,7 +316,12 @@ class MediaPort:
         return room
 
     def _begin(
-        self, kind: SessionKind, room_name: str, participant: str, offer: sdp.Offer
+        self,
+        kind: SessionKind,
+        room_name: str,
+        participant: str,
+        offer: sdp.Offer,
+        news: str | None = None,
     ) -> MediaSession:
         if len(self._sessions) >= self._settings.max_peers:
             raise RoomFull("This server takes no more connections now.", retry_after_s=10.0)
@@ -342,6 +382,7 @@ class MediaPort:
             timer=self._loop.call_later(
                 self._settings.connect_timeout_s, lambda: self._end(session, "never connected")
             ),
+            news=news,
         )
         self._sessions[session_id] = self._by_handle[handle] = session
         self._connecting += 1
@@ -377,6 +418,7 @@ class MediaPort:
                 session.slots,
                 on_stage=public.participant in session.room.stage,
                 now=now,
+                news=session.news,
             )
         self._ticker.watch(router)
         self._tell(session, "connected", "")

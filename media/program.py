@@ -9,14 +9,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from media import rtp
-from media.packer import Packed, Packer
+from media import opus, rtp
+from media.news import Desk
+from media.packer import WAIT_S, Packed, Packer
 from media.rtcp import SenderReport, ntp_time
 from media.slots import Frame, Slot, SpeakerSelector, Tuning
 from media.source import Arrival
 
 HISTORY_PACKETS = 64
 MAX_RESENDS = 3
+PAUSED_S = 0.45
+"""A speaker's browser that does not transmit silence sends a packet every 0.4 s all the same."""
 
 
 class Lane:
@@ -33,8 +36,12 @@ class Lane:
         """The audience's packet; the plane puts each member's payload type in."""
         self.packets += 1
         self.octets += len(packed.payload)
+        return self.variant(packed, packed.payload)
+
+    def variant(self, packed: Packed, payload: bytes) -> bytes:
+        """The same packet for a part of the audience; counted with the first."""
         return rtp.audio_packet(
-            0, packed.marker, packed.index, packed.timestamp, self.slot.ssrc, packed.payload
+            0, packed.marker, packed.index, packed.timestamp, self.slot.ssrc, payload
         )
 
     def report(self, now: float, unix_s: float) -> SenderReport | None:
@@ -156,6 +163,9 @@ class Listener:
     payload_type: int
     on_stage: bool
     feeds: list[Feed]
+    news: str | None = None
+    """The language read in the sound, while in the audience: None for nothing, "" for what was
+    said as it was said."""
     reported: dict[int, Reported] = field(default_factory=dict)
     """By SSRC."""
 
@@ -222,14 +232,32 @@ class Program:
         self.stand_in = StandIn(tuning, self.lanes[0].slot, rng) if size == 1 else None
         self.audience: dict[str, Listener] = {}
         self.stage: dict[str, Listener] = {}
+        self.desk = Desk(rng)
+
+    @property
+    def waits(self) -> float:
+        """How long the next packet of those who are heard may take, in seconds; 0 while nobody
+        is heard."""
+        if all(source is None for source in self.selector.sources):
+            return 0.0
+        packing_s = max(lane.packer.packing for lane in self.lanes) / opus.SAMPLE_RATE
+        return max(packing_s + WAIT_S, PAUSED_S)
 
     @property
     def ssrcs(self) -> tuple[int, ...]:
         return tuple(lane.slot.ssrc for lane in self.lanes)
 
+    def carrier_lane(self) -> int | None:
+        """The free slot in which silence may carry news: the one used last, which is kept from
+        pausing anyway; None while all are held."""
+        free = [n for n, source in enumerate(self.selector.sources) if source is None]
+        return max(free, key=lambda n: self.lanes[n].slot.last_at, default=None)
+
     def deadline(self) -> float | None:
-        """When the selection, a slot or a packer has something to do."""
+        """When the selection, a slot, a packer or the news have something to do."""
         times = [self.selector.deadline()]
+        if self.carrier_lane() is not None:
+            times.append(self.desk.carrier_at(self.waits))
         if self.stand_in is not None:
             times.append(self.stand_in.selector.deadline())
         for lane in self.lanes:

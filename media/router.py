@@ -21,12 +21,14 @@ from media.instructions import (
     SendPeer,
 )
 from media.load import RoomLoad
-from media.plane import GroupHandle, PeerHandle, Plane
+from media.plane import GroupHandle, PeerHandle, Plane, Reception
 from media.rtcp import RtcpError
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
+LOSS_EVERY_S = 5.0
+"""News are repeated by the loss that their readers reported so long ago at most."""
 
 
 class Guard:
@@ -68,7 +70,11 @@ class Router:
         self._epoch_offset = time.time() - time.monotonic()
         self._forwarder = Forwarder(rules, cname=cname, epoch_offset=self._epoch_offset)
         self._handles: dict[str, PeerHandle] = {}
-        self._groups: dict[int, tuple[GroupHandle, set[str]]] = {}
+        self._groups: dict[tuple[int, str | None], tuple[GroupHandle, set[str]]] = {}
+        """By slots and by what is read in the sound."""
+        self._member: dict[str, tuple[int, str | None]] = {}
+        self._heard: dict[tuple[int, str | None], Reception] = {}
+        self._loss_at = 0.0
         self._talking = self._forwarder.talking
 
     # -------------------------------------------------------------------------- what is
@@ -108,8 +114,10 @@ class Router:
     def stats(self) -> dict[str, Any]:
         """Numbers of the room, and how its audience is received (since the last call)."""
         groups = {
-            str(slots): dataclasses.asdict(self._plane.reception(group))
-            for slots, (group, _) in self._groups.items()
+            str(slots) if news is None else f"{slots} {news}": dataclasses.asdict(
+                self._reception((slots, news))
+            )
+            for slots, news in self._groups
         }
         return {
             "audience": self.audience,
@@ -153,15 +161,20 @@ class Router:
         *,
         on_stage: bool,
         now: float,
+        news: str | None = None,
     ) -> None:
         """The peer's keys are set: it hears from the next packet on."""
         self._handles[session] = handle
         self._do(
             self._forwarder.add_listener(
-                session, participant, slots, payload_type, on_stage=on_stage, now=now
+                session, participant, slots, payload_type, on_stage=on_stage, now=now, news=news
             ),
             now,
         )
+
+    def set_news(self, session: str, news: str | None, now: float) -> None:
+        """What a listener reads in the sound: a language, "" for originals, None for nothing."""
+        self._do(self._forwarder.set_news(session, news, now), now)
 
     def remove(self, session: str, now: float) -> None:
         """Whatever the session does, it ends; before the plane forgets the peer."""
@@ -176,13 +189,14 @@ class Router:
         self._do(self._forwarder.set_muted(participants, now), now)
 
     def set_packing_floor(self, packing_ms: int, now: float) -> None:
-        self._do(self._forwarder.set_packing_floor(packing_ms), now)
+        self._do(self._forwarder.set_packing_floor(packing_ms, now), now)
 
     def close(self) -> None:
         """Give the groups back."""
         for group, _ in self._groups.values():
             self._plane.remove_group(group)
         self._groups.clear()
+        self._member.clear()
         self._handles.clear()
 
     # -------------------------------------------------------------------------- packets
@@ -199,7 +213,33 @@ class Router:
             self._do(outputs, now)
 
     def tick(self, now: float) -> None:
+        if now >= self._loss_at:
+            self._loss_at = now + LOSS_EVERY_S
+            for slots, news in self._groups:
+                if news is not None:
+                    loss = self._reception((slots, news)).loss_mean
+                    self._forwarder.set_loss(slots, news, loss)
         self._do(self._forwarder.tick(now), now)
+
+    # ----------------------------------------------------------------------------- news
+
+    @property
+    def news_languages(self) -> frozenset[str]:
+        """What is read in the sound now."""
+        return self._forwarder.news_languages
+
+    def bulletin(
+        self, news: str, key: str, body: bytes, *, kept: bool, at: float, now: float
+    ) -> None:
+        """Tell those who read this language in the sound."""
+        self._forwarder.bulletin(news, key, body, kept=kept, at=at, now=now)
+
+    def _reception(self, key: tuple[int, str | None]) -> Reception:
+        """What a group's members said last: the plane tells every report once."""
+        heard = self._plane.reception(self._groups[key][0])
+        if heard.reports or key not in self._heard:
+            self._heard[key] = heard
+        return self._heard[key]
 
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -217,9 +257,10 @@ class Router:
 
     def _carry_out(self, output: Output, now: float) -> None:
         match output:
-            case SendGroup(program, packet, index, spread_s):
-                if program in self._groups:
-                    self._plane.send_group(self._groups[program][0], packet, index, spread_s)
+            case SendGroup(program, packet, index, spread_s, news):
+                if (program, news) in self._groups:
+                    group = self._groups[program, news][0]
+                    self._plane.send_group(group, packet, index, spread_s)
             case SendPeer(session, packet, index):
                 self._plane.send_rtp(self._handles[session], packet, index)
             case Heard(participant, arrival):
@@ -232,20 +273,31 @@ class Router:
                 )
                 self._events.frame_received(self.room, participant, frame)
             case ReportGroup(program, packet):
-                if program in self._groups:
-                    self._plane.send_group_rtcp(self._groups[program][0], packet)
+                for (slots, _), (group, _) in self._groups.items():
+                    if slots == program:
+                        self._plane.send_group_rtcp(group, packet)
             case ReportPeer(session, packet):
                 self._plane.send_rtcp(self._handles[session], packet)
-            case JoinGroup(session, program, payload_type, offsets):
-                if program not in self._groups:
-                    self._groups[program] = (self._plane.add_group(), set())
-                group, members = self._groups[program]
+            case JoinGroup(session, program, payload_type, offsets, news):
+                key = (program, news)
+                if key not in self._groups:
+                    self._groups[key] = (self._plane.add_group(), set())
+                group, members = self._groups[key]
                 members.add(session)
                 self._plane.join_group(group, self._handles[session], payload_type, offsets)
-            case LeaveGroup(session, program):
-                group, members = self._groups[program]
-                members.discard(session)
-                self._plane.leave_group(group, self._handles[session])
-                if not members:
-                    del self._groups[program]
-                    self._plane.remove_group(group)
+                before = self._member.get(session)
+                self._member[session] = key
+                if before is not None and before != key:
+                    self._left(session, before)
+            case LeaveGroup(session, _):
+                key = self._member.pop(session)
+                self._plane.leave_group(self._groups[key][0], self._handles[session])
+                self._left(session, key)
+
+    def _left(self, session: str, key: tuple[int, str | None]) -> None:
+        group, members = self._groups[key]
+        members.discard(session)
+        if not members:
+            del self._groups[key]
+            self._heard.pop(key, None)
+            self._plane.remove_group(group)

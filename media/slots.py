@@ -25,6 +25,8 @@ IDLE_FOR_S = 30.0
 """...and for this long, because every packet is multiplied by the audience."""
 CLOSE_S = 0.2
 """Up to here a silent frame follows right on what was sent, later it keeps to the clock."""
+NEVER_SPOKEN = b"\x78"
+"""Silence of a slot that nobody had yet: one frame of 20 ms, mono, as browsers send speech."""
 STALE_S = 0.3
 """A holder not heard from for this long counts as silent against a challenger."""
 
@@ -270,11 +272,20 @@ class Slot:
             return None
         return self._silent(now)
 
-    def _silent(self, now: float) -> Frame:
-        self._last_payload = opus.silence_after(self._last_payload)
+    def carrier(self, now: float) -> Frame | None:
+        """A silent frame of a free slot, to carry something; None while somebody holds it."""
+        return None if self._epoch is not None else self._silent(now, close_s=0.0)
+
+    @property
+    def last_at(self) -> float:
+        """When the last packet was placed."""
+        return self._last_at if self._last_at is not None else float("-inf")
+
+    def _silent(self, now: float, close_s: float = CLOSE_S) -> Frame:
+        self._last_payload = opus.silence_after(self._last_payload or NEVER_SPOKEN)
         samples = opus.packet_samples(self._last_payload)
         timestamp = self._end
-        if self._last_at is not None and now - self._last_at > CLOSE_S:
+        if self._last_at is not None and now - self._last_at > close_s:
             timestamp = max(self._end, self.timestamp_at(now))
         frame = Frame(self.next_number, timestamp, samples, False, self._last_payload, self.run)
         self._last_timestamp, self._last_at = timestamp, now

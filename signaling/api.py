@@ -179,6 +179,7 @@ class _HttpReader:
     participant: str
     role: Role
     captions: str | None
+    in_sound: bool = False
 
 
 async def post_command(request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from chatroom.protocol import (
     Reply,
     RoleChanged,
     SetCaptions,
+    SetNews,
     Welcome,
 )
 from chatroom.roles import Role
@@ -37,6 +38,7 @@ class CommandReader(Reader, Protocol):
     """Whose caption language a command may change."""
 
     captions: str | None
+    in_sound: bool
 
 
 def actor_of(claims: Claims) -> Actor:
@@ -62,11 +64,15 @@ async def execute(
         case SetCaptions():
             room.admit(claims.participant)
             reader.captions = command.captions
+            room.reads(claims.participant, command.captions)
             replies: list[Reply] = [
                 CaptionsSet(command.captions, await history(hub, room, command.captions))
             ]
             warning = language_warning(hub, room, command.captions, "set_captions")
             return [*replies, warning] if warning is not None else replies
+        case SetNews():
+            reader.in_sound = command.in_sound
+            return []
         case _:
             await hub.store.apply(room.id, actor_of(claims), command, now)
             return []
@@ -78,7 +84,7 @@ async def execute_over_http(
     """The same for who has no socket: a change of the own role is among the replies."""
     before = role_of(room.room, claims.participant, claims.role)
     replies = await execute(hub, room, claims, command, reader)
-    if not isinstance(command, Ping | SetCaptions):
+    if not isinstance(command, Ping | SetCaptions | SetNews):
         after = role_of(await room.refresh(), claims.participant, claims.role)
         if after is not before:
             replies.append(RoleChanged(after.value))

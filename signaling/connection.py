@@ -68,6 +68,8 @@ class Connection:
         self.captions = captions
         self.role = claims.role
         self.participant = claims.participant
+        self.in_sound = False
+        """Whether the client reads captions and passing news in the sound."""
         self.behind = False
         """Whether something transient was left out since it last kept up."""
         self._socket = socket
@@ -83,6 +85,8 @@ class Connection:
 
     def deliver(self, fanout: Fanout, cursor: str | None) -> None:
         """An event, if it is for this reader. Held back until `catch_up`."""
+        if self.in_sound and fanout.in_sound and self.role is Role.LISTENER:
+            return
         frame = fanout.frame(self)
         if frame is None:
             return

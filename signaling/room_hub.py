@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chatroom.errors import ChatroomError, CursorTooOld, RoomNotFound
+from chatroom.errors import ChatroomError, CursorTooOld, RoomNotFound, SessionNotFound
 from chatroom.protocol import (
     Caption,
+    CaptionsStatusChanged,
     ErrorReply,
     Event,
     HandsChanged,
@@ -40,6 +41,7 @@ from signaling.connection import (
     CLOSE_UNAVAILABLE,
     Connection,
 )
+from signaling.room_news import MAX_LANGUAGES, RoomNews
 from signaling.views import Fanout, cursor_key, reduce_caption
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Session:
     ufrag: str | None
     """The client's present ICE user name fragment: tells a restart from a trickle."""
     connected: bool = False
+    news: bool = False
+    """Whether it reads in the sound."""
 
 
 class RoomHub:
@@ -92,6 +96,9 @@ class RoomHub:
         """Of all nodes, as shown last."""
         self.unused_since: float | None = time.monotonic()
         self._hub = hub
+        self._news = RoomNews(room.room)
+        self._in_sound: dict[str, set[str]] = {}
+        """Sessions that read in the sound, by participant."""
         self._stage: frozenset[str] = frozenset()
         self._muted: dict[str, bool] = {}
         self._queue: asyncio.Queue[tuple[str | None, Event] | None] = asyncio.Queue(_MAX_QUEUE)
@@ -248,11 +255,33 @@ class RoomHub:
         self.sessions[session.id] = session
         if session.kind == "publish":
             self._publishing[session.id] = session
+        if session.news:
+            self._in_sound.setdefault(session.participant, set()).add(session.id)
         self.unused_since = None
 
     def forget(self, session_id: str) -> None:
-        self.sessions.pop(session_id, None)
+        session = self.sessions.pop(session_id, None)
         self._publishing.pop(session_id, None)
+        if session is not None and session.news:
+            reading = self._in_sound.get(session.participant, set())
+            reading.discard(session_id)
+            if not reading:
+                self._in_sound.pop(session.participant, None)
+
+    def reads(self, participant: str, captions: str | None) -> None:
+        """Somebody reads another language: what they read in the sound follows."""
+        news = self.news_for(captions or "")
+        for session_id in self._in_sound.get(participant, ()):
+            with contextlib.suppress(SessionNotFound):
+                self._hub.media.set_captions(session_id, news)
+
+    def news_for(self, news: str | None) -> str | None:
+        """What may be read in the sound of what somebody wants to: None where too many other
+        languages are read there already, or the operator wants none of it."""
+        if news is None or not self._hub.settings.news_in_sound:
+            return None
+        languages = self._hub.media.news_languages(self.id)
+        return news if news in languages or len(languages) < MAX_LANGUAGES else None
 
     def publishing(self, participant: str | None = None) -> list[Session]:
         """This node's publishing sessions, of one participant or of all."""
@@ -291,6 +320,7 @@ class RoomHub:
     async def _broadcast(self, event: Event, cursor: str | None) -> None:
         """Write an event to everybody here who may see it. Who comes while it is written knows
         it from the state or the history."""
+        self._news.tell(self._hub.media, self.room, event, cursor)
         fanout = Fanout(event, cursor)
         for number, connection in enumerate(list(self.connections), 1):
             connection.deliver(fanout, cursor)
@@ -341,6 +371,7 @@ class RoomHub:
         return len(people - self._stage), {language for language, _ in read}
 
     def _languages(self) -> Iterator[str]:
+        yield from filter(None, self._hub.media.news_languages(self.id))
         for connection in self.connections:
             if connection.captions is not None:
                 yield connection.captions
@@ -358,6 +389,17 @@ class RoomHub:
                 connection.behind = False
                 connection.reply(Presence(listeners))
                 connection.reply(Talking(list(self.talking)))
+
+    def repeat_news(self, now: float) -> None:
+        """Tell those who came, and read in the sound, what passes."""
+        self._news.repeat(
+            self._hub.media,
+            self.room,
+            now,
+            Talking(list(self.talking)),
+            Presence(self.listeners),
+            CaptionsStatusChanged(self._hub.status),
+        )
 
     def in_use(self) -> bool:
         return bool(self.connections or self.sessions or self.polls)

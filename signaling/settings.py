@@ -39,6 +39,11 @@ class ServerSettings:
         "turn:turn.example.org:3478?transport=udp alice secret).",
         secret=True,
     )
+    news_in_sound: bool = setting(
+        True,
+        "Send captions and room news in the padding of the sound to pages that can read them "
+        "there; plain players get none of it.",
+    )
     worker: bool = setting(
         True, "Start the translation worker with the server, and again when it ends."
     )

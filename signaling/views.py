@@ -33,6 +33,9 @@ from chatroom.roles import Action, Role, may
 _EVERYBODY = "everybody"
 _TOTAL = "total"
 
+IN_SOUND = (CaptionPosted, Talking, Presence, CaptionsStatusChanged)
+"""Events that who reads them in the sound does not need on a socket as well."""
+
 TRANSIENT = (Talking, Presence, CaptionsStatusChanged)
 """Events whose next one says it all again: left out for a client that does not keep up."""
 
@@ -116,7 +119,7 @@ def is_transient(event: Event) -> bool:
 class Fanout:
     """One event on its way to many readers: each view is reduced and encoded once."""
 
-    __slots__ = ("_cursor", "_event", "_frames", "_hands_up", "transient")
+    __slots__ = ("_cursor", "_event", "_frames", "_hands_up", "in_sound", "transient")
 
     def __init__(self, event: Event, cursor: str | None) -> None:
         self._event = event
@@ -124,6 +127,7 @@ class Fanout:
         self._frames: dict[Hashable, bytes] = {}
         self._hands_up = _hands_up(event)
         self.transient = is_transient(event)
+        self.in_sound = isinstance(event, IN_SOUND)
 
     def frame(self, reader: Reader) -> bytes | None:
         """The WebSocket frame for the reader, None when it is not for them."""

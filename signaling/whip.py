@@ -13,9 +13,11 @@ DELETE and changed by PATCH. Choices that the RFC leaves open:
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
-from chatroom.errors import BadOffer, Forbidden, TooLarge
+from chatroom.errors import BadMessage, BadOffer, Forbidden, TooLarge
+from chatroom.protocol import Language
 from chatroom.roles import Action, may
 from chatroom.room import member_of
 from media.events import MediaSession
@@ -96,9 +98,11 @@ async def publish(request: web.Request) -> web.Response:
 
 
 async def listen(request: web.Request) -> web.Response:
-    """WHEP. Several players of one participant are let in."""
+    """WHEP. Several players of one participant are let in. One that reads room news in the sound
+    (docs/in-band.md) says so by `?news=` and the language of captions, empty for originals."""
     context = of(request)
     room, claims = await _enter(request)
+    news = _news(request)
     offer = await _offer(request)
     # The offer may have taken its time: the room as it is followed now, or again.
     room = await context.hub.open(room.id)
@@ -106,8 +110,10 @@ async def listen(request: web.Request) -> web.Response:
     # Somebody removed while their offer came in must not be left with a session.
     room.admit(claims.participant)
     on_stage = member_of(room.room, claims.participant) is not None
-    session = await context.media.listen(room.id, claims.participant, offer, on_stage=on_stage)
-    _remember(room, session, offer)
+    session = await context.media.listen(
+        room.id, claims.participant, offer, on_stage=on_stage, news=room.news_for(news)
+    )
+    _remember(room, session, offer, news is not None)
     return _created(context, session)
 
 
@@ -194,13 +200,26 @@ async def _owned(request: web.Request, *, keepers: bool = False) -> tuple[RoomHu
     return room, session, claims
 
 
-def _remember(room: RoomHub, session: MediaSession, offer: str) -> Session:
+def _news(request: web.Request) -> str | None:
+    """What is to be read in the sound: None for nothing, empty for originals alone. Raises
+    BadMessage."""
+    text = request.query.get("news")
+    if not text:
+        return text
+    try:
+        return msgspec.convert(text, Language)
+    except msgspec.ValidationError:
+        raise BadMessage("news is a language code such as en or zh-Hans, or empty.") from None
+
+
+def _remember(room: RoomHub, session: MediaSession, offer: str, news: bool = False) -> Session:
     here = Session(
         id=session.id,
         room=room.id,
         participant=session.participant,
         kind=session.kind,
         ufrag=ufrag_of(offer),
+        news=news,
     )
     room.remember(here)
     return here

@@ -27,6 +27,7 @@ from chatroom.protocol import (
     Remove,
     SetCaptions,
     SetMuted,
+    SetNews,
     SetSpeaks,
     decode_command,
     encode_json,
@@ -42,6 +43,7 @@ def test_types_are_unique() -> None:
 EXAMPLES: list[Command] = [
     Hello("token", "zh-Hant", "12-0"),
     SetCaptions(None),
+    SetNews(True),
     RaiseHand("en"),
     LowerHand("a"),
     Invite("a"),

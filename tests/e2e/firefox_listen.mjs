@@ -56,7 +56,8 @@ try {
     }
     const lines = (kind) =>
       [...document.querySelectorAll(`.caption:not(.partial) .${kind}`)].map((e) => e.textContent);
-    return { streams, originals: lines("original"), translations: lines("translation") };
+    return { streams, originals: lines("original"), translations: lines("translation"),
+      news: document.body.dataset.news ?? "" };
   });
   console.log(JSON.stringify({ ...heard, faults, version: await browser.version() }));
 } finally {

@@ -70,7 +70,7 @@ class Stage:
                     assert self.groups.pop(output.session).program == output.program
                 case SendGroup():
                     for session, join in self.groups.items():
-                        if join.program == output.program:
+                        if (join.program, join.news) == (output.program, output.news):
                             ssrc = int.from_bytes(output.packet[8:12], "big")
                             self.hear(session, output.packet, output.index + join.offsets[ssrc])
                 case SendPeer():

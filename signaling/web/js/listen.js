@@ -4,6 +4,7 @@ import { Peer } from "./peer.js";
 
 /** @typedef {import("./peer.js").PeerState} PeerState */
 /** @typedef {import("./api.js").ApiError} ApiError */
+/** @typedef {import("./news.js").NewsFeed} NewsFeed */
 
 /** Slots of the server: how many people are heard at a time. */
 const SLOTS = 3;
@@ -38,9 +39,12 @@ export class Listening {
    * @param {(state: PeerState) => void} options.onState
    * @param {(error: ApiError, hopeless: boolean) => void} options.onError
    * @param {(blocked: boolean) => void} options.onBlocked The browser wants a touch first.
+   * @param {NewsFeed | null} [options.news] Who reads the news in the sound.
    */
-  constructor({ room, token, holder, onState, onError, onBlocked }) {
+  constructor({ room, token, holder, onState, onError, onBlocked, news = null }) {
     this.holder = holder;
+    this.news = news;
+    this.path = `/rooms/${encodeURIComponent(room)}/whep`;
     this.onBlocked = onBlocked;
     for (let i = 0; i < SLOTS; i += 1) {
       const player = document.createElement("audio");
@@ -49,7 +53,7 @@ export class Listening {
       this.#players.push(player);
     }
     this.peer = new Peer({
-      endpoint: `/rooms/${encodeURIComponent(room)}/whep`,
+      endpoint: this.#endpoint(),
       token,
       prepare: (pc) => this.#prepare(pc),
       munge: withNack,
@@ -67,6 +71,16 @@ export class Listening {
         if (error.name === "NotAllowedError") this.onBlocked(true);
       });
     }
+  }
+
+  /** The news are wanted in another language from the next connection on. */
+  reread() {
+    this.peer.endpoint = this.#endpoint();
+  }
+
+  #endpoint() {
+    const { news } = this;
+    return news ? `${this.path}?news=${encodeURIComponent(news.captions ?? "")}` : this.path;
   }
 
   get muted() {
@@ -88,9 +102,14 @@ export class Listening {
   }
 
   /** @param {RTCPeerConnection} pc */
-  #prepare(pc) {
+  async #prepare(pc) {
+    // With a transform whose worker does not run nothing would be heard.
+    const news = (await this.news?.ready) ? this.news : null;
+    if (pc.signalingState === "closed") return;
     this.#players.forEach((player) => {
       const { receiver } = pc.addTransceiver("audio", { direction: "recvonly" });
+      // Set any later, Chromium gives it nothing.
+      news?.attach(receiver);
       player.srcObject = new MediaStream([receiver.track]);
       player.muted = this.#muted;
     });

@@ -12,6 +12,7 @@ import { t } from "./i18n.js";
 import { endonym, label } from "./languages.js";
 import { Listening } from "./listen.js";
 import { Microphone } from "./microphone.js";
+import { later, NewsFeed, readsSound } from "./news.js";
 import { saveTranscript } from "./save.js";
 import { preference, savePass } from "./session.js";
 import { RoomSocket } from "./socket.js";
@@ -31,6 +32,8 @@ import { statusWords } from "./status.js";
 
 const SIZES = /** @type {const} */ (["s", "m", "l", "xl"]);
 const SHOWN = /** @type {const} */ (["both", "translation", "original"]);
+/** "sound" or "socket" in the address: captions come that way alone, for trying it. */
+const WAY = new URLSearchParams(location.search).get("captions");
 const KEEPERS = new Set(["host", "cohost"]);
 
 export class LiveRoom {
@@ -74,7 +77,25 @@ export class LiveRoom {
       },
       (hand) => this.#send({ type: "lower_hand", participant: hand.participant }),
     );
+    /** Made first: the sound is read from its first packet on. */
+    this.news =
+      WAY === "socket" || !readsSound()
+        ? null
+        : new NewsFeed({
+            room: room.room,
+            token: pass.token,
+            captions: pass.captions,
+            cursor: () => this.socket.cursor,
+            covered: () => this.socket.state === "live" && WAY !== "sound",
+            onEnvelope: ({ m }) => this.#take(m),
+            onActive: () => this.#where(),
+            onBroken: () => this.listening.peer.renew(),
+            onCursor: (cursor) => {
+              this.socket.cursor = later(this.socket.cursor, cursor);
+            },
+          });
     this.listening = new Listening({
+      news: this.news,
       room: room.room,
       token: pass.token,
       holder: $("players"),
@@ -107,7 +128,10 @@ export class LiveRoom {
       onMessage: (message) => this.#take(message),
       onState: (state) => {
         this.#drawConnection();
-        if (state === "live") this.#check();
+        if (state !== "live") return;
+        this.#check();
+        // A new connection is told everything.
+        if (this.news?.active || WAY === "sound") this.#where();
       },
     });
     this.#wire();
@@ -256,6 +280,7 @@ export class LiveRoom {
     this.#end.abort();
     this.socket.stop();
     this.listening.stop();
+    this.news?.stop();
     this.microphone.stop();
     for (const dialog of document.querySelectorAll("dialog")) dialog.close("gone");
     banner("sound", "");
@@ -266,6 +291,13 @@ export class LiveRoom {
   }
 
   // ---------------------------------------------------------------------- to the server
+
+  /** Say whether captions and passing news are read in the sound. */
+  #where() {
+    const inSound = (this.news?.active ?? false) || WAY === "sound";
+    document.body.dataset["news"] = this.news?.active ? "sound" : "socket";
+    this.socket.send({ type: "set_news", in_sound: inSound });
+  }
 
   /** @param {Command} command */
   #send(command) {
@@ -280,6 +312,8 @@ export class LiveRoom {
     savePass(this.room.room, this.pass);
     localStorage.setItem("captions", language ?? "");
     this.socket.captions = language;
+    if (this.news) this.news.captions = language;
+    this.listening.reread();
     this.view.language = language;
     this.view.redraw();
     // Without a connection now, the next hello says it.

@@ -30,7 +30,8 @@ export class Peer {
    * @param {object} options
    * @param {string} options.endpoint Path of the WHIP or WHEP endpoint.
    * @param {string} options.token
-   * @param {(pc: RTCPeerConnection) => void} options.prepare Adds transceivers and handlers.
+   * @param {(pc: RTCPeerConnection) => void | Promise<void>} options.prepare Adds transceivers
+   *   and handlers.
    * @param {(sdp: string) => string} [options.munge] Last word on the offer.
    * @param {(state: PeerState) => void} options.onState
    * @param {(error: ApiError, hopeless: boolean) => void} options.onError
@@ -51,6 +52,11 @@ export class Peer {
     this.#attempt += 1;
     clearTimeout(this.#timer);
     this.#drop();
+  }
+
+  /** Make the connection anew, whatever the state of this one. */
+  renew() {
+    if (this.state !== "stopped") void this.#make();
   }
 
   /** The network has changed or is back: look at once whether the connection still stands. */
@@ -91,7 +97,8 @@ export class Peer {
       if (pc === this.pc) this.#watch(pc);
     });
     try {
-      this.prepare(pc);
+      await this.prepare(pc);
+      if (attempt !== this.#attempt) return;
       const offer = await pc.createOffer();
       const sdp = await this.#setOffer(pc, offer.sdp ?? "");
       const reply = await request(this.endpoint, {

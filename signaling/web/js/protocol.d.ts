@@ -78,6 +78,11 @@ export interface SetCaptions {
   captions: string | null;
 }
 
+export interface SetNews {
+  type: "set_news";
+  in_sound: boolean;
+}
+
 export interface RaiseHand {
   type: "raise_hand";
   speaks?: string | null;
@@ -237,6 +242,7 @@ export interface Envelope {
 export type Command =
   | Hello
   | SetCaptions
+  | SetNews
   | RaiseHand
   | LowerHand
   | Invite
