@@ -163,8 +163,8 @@ async def process(command: list[str], **options: Any) -> AsyncIterator[subproces
 
 @contextlib.asynccontextmanager
 async def ours(http: aiohttp.ClientSession, limit: int) -> AsyncIterator[Room]:
-    # Like for like: 20 ms packets, whatever the size of the audience.
-    with server(server_worker="false", media_pack_60_from=10_000_000, media_max_peers=limit) as (
+    # Like for like: 20 ms packets, whatever the size of the audience and the state of the machine.
+    with server(**SETTINGS, media_max_peers=limit) as (
         url,
         pid,
     ):
@@ -355,6 +355,12 @@ async def _talk(peer: SwarmPeer, speech: TestSpeech) -> None:
         await asyncio.sleep(max(0.0, beginning + speech.sent * 0.02 - time.monotonic()))
 
 
+SETTINGS = {
+    "server_worker": "false",
+    "media_pack_60_from": 10_000_000,
+    "media_overload_busy": 1.0,
+    "media_overload_late_ms": 500,
+}
 SERVERS = {
     "janus": (janus, "janus"),
     "pion": (pion, "go"),
