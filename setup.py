@@ -12,11 +12,10 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).resolve().parent
-EXTENSIONS = {
-    "media/native_build.py": "rooms are served by the slower Python data plane",
-    "media/sink_build.py": "`chatroom swarm`, the load generator, is not available",
+WITHOUT = {
+    "media._native": "rooms are served by the slower Python data plane",
+    "media._sink": "`chatroom swarm`, the load generator, is not available",
 }
-WITHOUT: dict[str, str] = {}
 
 
 class OptionalBuild(build_ext):
@@ -36,16 +35,11 @@ class OptionalBuild(build_ext):
 
 
 def extensions():
-    """What the build scripts describe."""
-    found = []
-    for script, cost in EXTENSIONS.items():
-        path = ROOT / script
-        if not path.exists():
-            continue
-        extension = runpy.run_path(str(path))["ffibuilder"].distutils_extension()
+    """What the build script describes."""
+    described = runpy.run_path(str(ROOT / "media/native_build.py"))
+    found = [described["builder"](name).distutils_extension() for name in WITHOUT]
+    for extension in found:
         extension.optional = True
-        WITHOUT[extension.name] = cost
-        found.append(extension)
     return found
 
 

@@ -1,8 +1,8 @@
-"""Builds `media._native`, the native data plane (cffi, API mode).
+"""Builds the C extensions (cffi, API mode): `media._native`, the native data plane, and
+`media._sink`, the receiving end of the load generator.
 
-The declarations are those between the two markers in `native/core.h`, so that there is one face
-and not two. Run by setup.py; or by hand, from the repository's root, to build in place:
-`python media/native_build.py`.
+What cffi reads of each is between the two markers in its header, so that there is one face and
+not two. Run by setup.py; or by hand, to build both in place: `python media/native_build.py`.
 """
 
 from __future__ import annotations
@@ -12,33 +12,43 @@ import pathlib
 from cffi import FFI
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SOURCES = (
-    "bench", "core", "crypt", "crypt_x86", "events", "feedback", "groups", "peers", "receive",
-    "send", "srtp", "stun", "table",
-)  # fmt: skip
+CRYPTO = ("crypt", "crypt_x86", "srtp")
+SOURCES = {
+    "media._native": (
+        *CRYPTO, "bench", "core", "events", "feedback", "groups", "peers", "receive", "send",
+        "stun", "table",
+    ),
+    "media._sink": (*CRYPTO, "sink", "sink_upkeep"),
+}  # fmt: skip
+HEADERS = {"media._native": "core.h", "media._sink": "sink.h"}
 
 
-def declarations() -> str:
+def declarations(header: str) -> str:
     """The C text that cffi reads."""
-    text = (ROOT / "media/native/core.h").read_text("utf-8")
+    text = (ROOT / "media/native" / header).read_text("utf-8")
     return text.split("/* cffi: begin */")[1].split("/* cffi: end */")[0]
 
 
-ffibuilder = FFI()
-ffibuilder.cdef(declarations())
-ffibuilder.set_source(
-    "media._native",
-    '#include "core.h"',
-    sources=[f"media/native/{name}.c" for name in SOURCES],
-    depends=[f"media/native/{p.name}" for p in sorted((ROOT / "media/native").glob("*.h"))],
-    include_dirs=["media/native"],
-    define_macros=[("_GNU_SOURCE", None)],
-    extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
-    libraries=["crypto", "pthread"],
-)
+def builder(module: str) -> FFI:
+    """What makes one of the extensions; its paths are relative to the repository's root."""
+    ffi = FFI()
+    ffi.cdef(declarations(HEADERS[module]))
+    ffi.set_source(
+        module,
+        f'#include "{HEADERS[module]}"',
+        sources=[f"media/native/{name}.c" for name in SOURCES[module]],
+        depends=[f"media/native/{p.name}" for p in sorted((ROOT / "media/native").glob("*.h"))],
+        include_dirs=["media/native"],
+        define_macros=[("_GNU_SOURCE", None)],
+        extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"],
+        libraries=["crypto", "pthread"],
+    )
+    return ffi
+
 
 if __name__ == "__main__":
     import os
 
     os.chdir(ROOT)
-    ffibuilder.compile(verbose=True)
+    for name in SOURCES:
+        builder(name).compile(verbose=True)
